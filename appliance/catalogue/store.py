@@ -1,0 +1,390 @@
+"""The open catalogue: one writer (the projection), any number of readers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
+from sqlalchemy.dialects.sqlite import insert as upsert
+
+from appliance.catalogue import tables as t
+from appliance.sqlite import migrate, open_database
+
+NEWEST_REVISION = "0001"
+UNASSIGNED = "unassigned"
+"""The archive of mail that belongs to no known user."""
+
+_SLICE = 500  # values in one IN (...)
+
+
+class Projected(msgspec.Struct, frozen=True):
+    """What the projection found out about one record."""
+
+    record_id: bytes
+    volume: str
+    offset: int
+    length: int
+    mailbox: bytes
+    received_at: int
+    content: bytes
+    message: bytes  # id of the message that this record is a form of
+    size: int
+    report: bool
+    unparsed: bool
+    addresses: tuple[tuple[bytes, bytes], ...]  # keyed hashes of address and domain
+    archives: frozenset[str]
+
+
+class RecordRow(msgspec.Struct, frozen=True):
+    """A record as the catalogue knows it."""
+
+    n: int
+    record_id: bytes
+    volume: str
+    offset: int
+    length: int
+    mailbox: bytes
+    received_at: int
+    size: int
+    report: bool
+    unparsed: bool
+    archives: frozenset[str]
+
+
+class Changed(msgspec.Struct, frozen=True):
+    """A message whose document has to be made (again); ``change`` is its number in the change sequence."""
+
+    n: int
+    message: str
+    change: int
+    created: bool = False
+
+
+class Counts(msgspec.Struct, frozen=True):
+    """The catalogue's own sums."""
+
+    records: int
+    messages: int
+    unassigned: int
+    unparsed: int
+    change: int
+
+
+class Catalogue:
+    """One open catalogue.db."""
+
+    def __init__(self, path: Path) -> None:
+        self._engine = open_database(path, durable=False)
+        migrate(self._engine, Path(__file__).parent / "migrations", NEWEST_REVISION)
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._engine.dispose()
+
+    @contextmanager
+    def writing(self) -> Iterator[CatalogueWriter]:
+        """One transaction of the projection."""
+        with self._engine.begin() as connection:
+            yield CatalogueWriter(connection)
+
+    # -- reading ----------------------------------------------------------------------------------------------
+
+    def cursors(self) -> dict[str, tuple[int, bool]]:
+        """For each volume that was ever projected from: offset behind the last record, and whether it is done."""
+        with self._engine.connect() as connection:
+            rows = connection.execute(select(t.volume.c.path, t.volume.c.cursor, t.volume.c.finished))
+            return {path: (cursor, finished) for path, cursor, finished in rows}
+
+    def value(self, key: str) -> int:
+        """A number kept in ``meta``; 0 where there is none."""
+        with self._engine.connect() as connection:
+            return _value(connection, key)
+
+    def counts(self) -> Counts:
+        """Sums over the whole catalogue."""
+        with self._engine.connect() as connection:
+
+            def count(query) -> int:  # type: ignore[no-untyped-def]
+                return int(connection.execute(query).scalar() or 0)
+
+            distinct = func.count(func.distinct(t.record.c.message))
+            return Counts(
+                records=count(select(func.count()).select_from(t.record)),
+                messages=count(select(func.count()).select_from(t.message)),
+                unassigned=count(
+                    select(distinct)
+                    .select_from(t.record.join(t.ownership))
+                    .where(t.ownership.c.archive == UNASSIGNED)
+                ),
+                unparsed=count(select(distinct).where(t.record.c.unparsed)),
+                change=_value(connection, "change"),
+            )
+
+    def records_of(self, message: str) -> list[RecordRow]:
+        """The records of a message, first received first."""
+        with self._engine.connect() as connection:
+            n = connection.execute(select(t.message.c.n).where(t.message.c.id == bytes.fromhex(message))).scalar()
+            return [] if n is None else _records(connection, [n])[n]
+
+    def records_of_many(self, numbers: Sequence[int]) -> dict[int, list[RecordRow]]:
+        """The records of each of these messages (by ``n``)."""
+        with self._engine.connect() as connection:
+            return _records(connection, numbers)
+
+    def changed_after(self, change: int, limit: int) -> list[Changed]:
+        """Messages changed after that number of the change sequence, in its order."""
+        with self._engine.connect() as connection:
+            rows = connection.execute(
+                select(t.message.c.n, t.message.c.id, t.message.c.change)
+                .where(t.message.c.change > change)
+                .order_by(t.message.c.change)
+                .limit(limit)
+            )
+            return [Changed(n, id_.hex(), number) for n, id_, number in rows]
+
+    def message_of_record(self, record_id: bytes) -> str | None:
+        """The id of the message that a record is a form of."""
+        with self._engine.connect() as connection:
+            found = connection.execute(
+                select(t.message.c.id).select_from(t.record.join(t.message)).where(t.record.c.id == record_id)
+            ).scalar()
+            return found.hex() if found else None
+
+    def per_minute(self, now: int, minutes: int) -> tuple[int, ...]:
+        """Records received in each of the last ``minutes`` minutes, oldest first; ``now`` in seconds."""
+        minute = t.record.c.received_at // 60_000_000
+        first = now // 60 - minutes + 1
+        with self._engine.connect() as connection:
+            rows = connection.execute(
+                select(minute, func.count()).where(t.record.c.received_at >= first * 60_000_000).group_by(minute)
+            )
+            found = {number: count for number, count in rows}
+        return tuple(found.get(first + number, 0) for number in range(minutes))
+
+    def last_received(self) -> int | None:
+        """When the newest record came in (microseconds)."""
+        with self._engine.connect() as connection:
+            return connection.execute(select(func.max(t.record.c.received_at))).scalar()
+
+    def mailbox_sums(self) -> dict[bytes, tuple[int, int, int]]:
+        """For each mailbox: records, bytes as received, time of the newest (microseconds)."""
+        with self._engine.connect() as connection:
+            rows = connection.execute(
+                select(
+                    t.record.c.mailbox,
+                    func.count(),
+                    func.sum(t.record.c.size),
+                    func.max(t.record.c.received_at),
+                ).group_by(t.record.c.mailbox)
+            )
+            return {mailbox: (count, size, last) for mailbox, count, size, last in rows}
+
+    def archive_sizes(self, archives: Sequence[str]) -> dict[str, int]:
+        """How many messages each of these archives holds."""
+        with self._engine.connect() as connection:
+            rows = connection.execute(
+                select(t.ownership.c.archive, func.count(func.distinct(t.record.c.message)))
+                .select_from(t.ownership.join(t.record))
+                .where(t.ownership.c.archive.in_(archives))
+                .group_by(t.ownership.c.archive)
+            )
+            return {archive: count for archive, count in rows}
+
+    def record_ids(self) -> Iterator[bytes]:
+        """All record ids, for comparing with the log."""
+        with self._engine.connect() as connection:
+            for (record_id,) in connection.execute(select(t.record.c.id)).yield_per(10_000):
+                yield record_id
+
+
+class CatalogueWriter:
+    """The writing side, inside one transaction."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._change = _value(connection, "change")
+        self._volumes: dict[str, int] = {}
+
+    def add(self, projected: Sequence[Projected]) -> list[Changed]:
+        """Add records; those that are there already are left as they are. Returns the messages that changed."""
+        known = self._present(one.record_id for one in projected)
+        changed: dict[int, Changed] = {}
+        for one in projected:
+            if one.record_id in known:
+                continue
+            n, created = self._message(one.message)
+            record = self._insert_record(one, n)
+            self._own(record, one.archives)
+            if one.addresses:
+                self._connection.execute(
+                    insert(t.participation).prefix_with("OR IGNORE"),
+                    [{"address": address, "record": record, "domain": where} for address, where in one.addresses],
+                )
+            first = changed.get(n)
+            changed[n] = Changed(n, one.message.hex(), 0, created or (first is not None and first.created))
+        return self._renumber(list(changed.values()))
+
+    def move_cursor(self, volume: str, offset: int, *, finished: bool) -> None:
+        """Remember how far a volume has been projected."""
+        self._connection.execute(
+            update(t.volume).where(t.volume.c.id == self._volume(volume)).values(cursor=offset, finished=finished)
+        )
+
+    def set_value(self, key: str, value: int) -> None:
+        """Keep a number in ``meta``."""
+        self._connection.execute(
+            upsert(t.meta)
+            .values(key=key, value=value)
+            .on_conflict_do_update(index_elements=["key"], set_={"value": value})
+        )
+
+    def records_with_address(self, address: bytes) -> list[int]:
+        """Records (by ``n``) in which an address takes part."""
+        return list(
+            self._connection.execute(
+                select(t.participation.c.record).where(t.participation.c.address == address)
+            ).scalars()
+        )
+
+    def records_with_domain(self, domain: bytes) -> list[int]:
+        """Records (by ``n``) in which an address of that domain takes part."""
+        return list(
+            self._connection.execute(
+                select(t.participation.c.record).where(t.participation.c.domain == domain).distinct()
+            ).scalars()
+        )
+
+    def reassign(
+        self,
+        records: Sequence[int],
+        archives_of: Callable[[Sequence[tuple[bytes, bytes]], int, bytes], frozenset[str]],
+    ) -> list[Changed]:
+        """Work out anew whose these records are.
+
+        ``archives_of`` gets the record's (address, domain) pairs of keyed hashes, its time of receipt and its mailbox. Returns the
+        messages whose owners changed.
+        """
+        touched: set[int] = set()
+        for part in _slices(records):
+            people: dict[int, list[tuple[bytes, bytes]]] = {n: [] for n in part}
+            for n, address, where in self._connection.execute(
+                select(t.participation.c.record, t.participation.c.address, t.participation.c.domain).where(
+                    t.participation.c.record.in_(part)
+                )
+            ):
+                people[n].append((address, where))
+            before = _archives(self._connection, part)
+            for n, message, received_at, mailbox in self._connection.execute(
+                select(t.record.c.n, t.record.c.message, t.record.c.received_at, t.record.c.mailbox).where(
+                    t.record.c.n.in_(part)
+                )
+            ).all():
+                archives = archives_of(people[n], received_at, mailbox)
+                if archives == before.get(n, frozenset()):
+                    continue
+                self._connection.execute(delete(t.ownership).where(t.ownership.c.record == n))
+                self._own(n, archives)
+                touched.add(message)
+        changed = []
+        for part in _slices(sorted(touched)):
+            rows = self._connection.execute(select(t.message.c.n, t.message.c.id).where(t.message.c.n.in_(part)))
+            changed += [Changed(n, id_.hex(), 0) for n, id_ in rows]
+        return self._renumber(changed)
+
+    def _present(self, record_ids: Iterable[bytes]) -> set[bytes]:
+        found: set[bytes] = set()
+        for part in _slices(list(record_ids)):
+            found.update(self._connection.execute(select(t.record.c.id).where(t.record.c.id.in_(part))).scalars())
+        return found
+
+    def _message(self, message: bytes) -> tuple[int, bool]:
+        n = self._connection.execute(select(t.message.c.n).where(t.message.c.id == message)).scalar()
+        if n is not None:
+            return n, False
+        inserted = self._connection.execute(insert(t.message).values(id=message, change=0))
+        return _key(inserted.inserted_primary_key), True
+
+    def _insert_record(self, one: Projected, message: int) -> int:
+        inserted = self._connection.execute(
+            insert(t.record).values(
+                id=one.record_id, volume=self._volume(one.volume), offset=one.offset, length=one.length,
+                message=message, mailbox=one.mailbox, received_at=one.received_at, content=one.content,
+                size=one.size, report=one.report, unparsed=one.unparsed,
+            )
+        )  # fmt: skip
+        return _key(inserted.inserted_primary_key)
+
+    def _own(self, record: int, archives: frozenset[str]) -> None:
+        if archives:
+            self._connection.execute(
+                insert(t.ownership), [{"archive": archive, "record": record} for archive in sorted(archives)]
+            )
+
+    def _volume(self, path: str) -> int:
+        if path not in self._volumes:
+            n = self._connection.execute(select(t.volume.c.id).where(t.volume.c.path == path)).scalar()
+            if n is None:
+                inserted = self._connection.execute(insert(t.volume).values(path=path, cursor=0, finished=False))
+                n = _key(inserted.inserted_primary_key)
+            self._volumes[path] = n
+        return self._volumes[path]
+
+    def _renumber(self, changed: Sequence[Changed]) -> list[Changed]:
+        numbered = []
+        for one in changed:
+            self._change += 1
+            numbered.append(msgspec.structs.replace(one, change=self._change))
+        if numbered:
+            self._connection.execute(
+                update(t.message).where(t.message.c.n == bindparam("number")).values(change=bindparam("moved")),
+                [{"number": one.n, "moved": one.change} for one in numbered],
+            )
+            self.set_value("change", self._change)
+        return numbered
+
+
+def _value(connection: Connection, key: str) -> int:
+    return int(connection.execute(select(t.meta.c.value).where(t.meta.c.key == key)).scalar() or 0)
+
+
+def _key(primary_key: object) -> int:
+    return int(primary_key[0])  # type: ignore[index]
+
+
+def _slices(values: Sequence[int] | Sequence[bytes]) -> Iterator[list]:  # type: ignore[type-arg]
+    for start in range(0, len(values), _SLICE):
+        yield list(values[start : start + _SLICE])
+
+
+def _archives(connection: Connection, records: Sequence[int]) -> dict[int, frozenset[str]]:
+    found: dict[int, set[str]] = {}
+    for part in _slices(records):
+        for n, archive in connection.execute(
+            select(t.ownership.c.record, t.ownership.c.archive).where(t.ownership.c.record.in_(part))
+        ):
+            found.setdefault(n, set()).add(archive)
+    return {n: frozenset(archives) for n, archives in found.items()}
+
+
+def _records(connection: Connection, messages: Sequence[int]) -> dict[int, list[RecordRow]]:
+    found: dict[int, list[RecordRow]] = {n: [] for n in messages}
+    for part in _slices(messages):
+        rows = connection.execute(
+            select(t.record, t.volume.c.path)
+            .select_from(t.record.join(t.volume))
+            .where(t.record.c.message.in_(part))
+            .order_by(t.record.c.received_at, t.record.c.n)
+        ).all()
+        archives = _archives(connection, [row.n for row in rows])
+        for row in rows:
+            found[row.message].append(
+                RecordRow(
+                    n=row.n, record_id=row.id, volume=row.path, offset=row.offset, length=row.length,
+                    mailbox=row.mailbox, received_at=row.received_at, size=row.size, report=row.report,
+                    unparsed=row.unparsed, archives=archives.get(row.n, frozenset()),
+                )
+            )  # fmt: skip
+    return found

@@ -1,0 +1,75 @@
+"""The tables of the catalogue: which records there are, which message each is a form of, and whose they are.
+
+It is a projection of the log, made anew by ``mailkeep rebuild``. Nothing in it can be read as mail: addresses and
+contents appear as keyed hashes only, what is displayed lives in the index.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import Boolean, Column, ForeignKey, Index, Integer, LargeBinary, MetaData, String, Table
+
+
+class Base:
+    """Where Alembic finds the tables."""
+
+    metadata = MetaData()
+
+
+meta = Table(
+    "meta", Base.metadata,
+    Column("key", String, primary_key=True),
+    Column("value", Integer, nullable=False),
+)  # fmt: skip
+"""``change``: the last number given out in the change sequence; ``settings``: the settings entry up to which
+owners are true."""
+
+volume = Table(
+    "volume", Base.metadata,
+    Column("id", Integer, primary_key=True),
+    Column("path", String, unique=True, nullable=False),  # relative to volumes/
+    Column("cursor", Integer, nullable=False),  # offset behind the last projected record
+    Column("finished", Boolean, nullable=False),  # closed and projected to its end
+)  # fmt: skip
+
+message = Table(
+    "message", Base.metadata,
+    Column("n", Integer, primary_key=True),
+    Column("id", LargeBinary, unique=True, nullable=False),  # keyed hash of MessageFacts.identity, 16 bytes
+    Column("change", Integer, index=True, nullable=False),  # number in the change sequence
+)  # fmt: skip
+"""One row a message as a person sees it: a group of records whose originals say the same. Its id depends on what
+the message says alone, so that a rebuild in another order gives every message its old id."""
+
+record = Table(
+    "record", Base.metadata,
+    Column("n", Integer, primary_key=True),
+    Column("id", LargeBinary, unique=True, nullable=False),  # 16 bytes
+    Column("volume", ForeignKey("volume.id"), nullable=False),
+    Column("offset", Integer, nullable=False),
+    Column("length", Integer, nullable=False),
+    Column("message", ForeignKey("message.n"), index=True, nullable=False),
+    Column("mailbox", LargeBinary, index=True, nullable=False),  # 16 bytes
+    Column("received_at", Integer, index=True, nullable=False),  # microseconds
+    Column("content", LargeBinary, nullable=False),  # keyed hash of the original, under the mailbox's content key
+    Column("size", Integer, nullable=False),  # bytes as received
+    Column("report", Boolean, nullable=False),  # a journal report
+    Column("unparsed", Boolean, nullable=False),
+)  # fmt: skip
+
+ownership = Table(
+    "ownership", Base.metadata,
+    Column("archive", String, primary_key=True),
+    Column("record", ForeignKey("record.n"), primary_key=True),
+    sqlite_with_rowid=False,
+)  # fmt: skip
+Index("ownership_record", ownership.c.record)
+
+participation = Table(
+    "participation", Base.metadata,
+    Column("address", LargeBinary, primary_key=True),  # keyed hash
+    Column("record", ForeignKey("record.n"), primary_key=True),
+    Column("domain", LargeBinary, nullable=False),  # keyed hash of the address's domain
+    sqlite_with_rowid=False,
+)  # fmt: skip
+"""Every address that would make its holder an owner of the record: by it late users receive their mail."""
+Index("participation_record", participation.c.record)

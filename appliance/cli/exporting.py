@@ -1,0 +1,49 @@
+"""Exports to a file or standard output."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from appliance.errors import UnavailableError, UsageError
+from appliance.services import api
+from appliance.services.box import OwnBox, RunningBox
+
+
+def export_one(box: RunningBox | OwnBox, id: str, *, report: bool, out: Path | None) -> None:
+    """One original, to ``out`` or standard output, and nothing but its bytes."""
+    _, chunks = box.stream("original", id=id, report=report, everywhere=True)
+    if out is None:
+        for chunk in chunks:
+            sys.stdout.buffer.write(chunk)
+        sys.stdout.buffer.flush()
+    else:
+        _write(out, chunks)
+
+
+def export_query(box: RunningBox | OwnBox, query: str, out: Path) -> dict[str, object]:
+    """All hits of a query as a ZIP."""
+    job = box.call("export_begin", api.JobInfo, query=query, everywhere=True)
+    while job.state in ("waiting", "running"):
+        if sys.stderr.isatty():
+            print(f"\r{job.done} of {job.total}", end="", file=sys.stderr, flush=True)
+        time.sleep(0.1)
+        job = box.call("job", api.JobInfo, id=job.id)
+    if job.state != "done":
+        raise UnavailableError(job.message or "The export was stopped.")
+    _, chunks = box.stream("job_download", id=job.id)
+    _write(out, chunks)
+    return {"file": str(out), "messages": job.done, "note": job.message}
+
+
+def _write(out: Path, chunks: Iterator[bytes]) -> None:
+    partial = out.with_name(out.name + ".part")
+    try:
+        with partial.open("wb") as file:
+            for chunk in chunks:
+                file.write(chunk)
+        partial.replace(out)
+    except OSError as error:
+        raise UsageError(f"{out} cannot be written: {error.strerror}.") from error

@@ -1,0 +1,516 @@
+"""The subcommands. Each asks the services, over the running archiver's socket or in this process."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from appliance import __version__
+from appliance.cli import setup
+from appliance.cli.output import errors_in_words, iso, moment, say, size, table, with_json
+from appliance.errors import UnavailableError, UsageError
+from appliance.services import api
+from appliance.services.box import OwnBox, RunningBox, open_box
+from appliance.services.local import Checked, Idle
+from appliance.services.paths import Paths
+from appliance.services.unlock import Secret
+
+DEFAULT_DATA = Path("/var/lib/mailkeep")
+WAIT_PAUSE = 0.1
+
+
+class State:
+    """What holds for the whole command: the data folder and how to unlock it."""
+
+    def __init__(self, data: Path, secret: Secret | None) -> None:
+        self.paths = Paths(data.absolute())
+        self.secret = secret
+
+    def box(self) -> Any:
+        """The services, for a ``with`` block."""
+        return open_box(self.paths, self.secret)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="mailkeep")
+@click.option("--data", type=click.Path(path_type=Path), default=DEFAULT_DATA, show_default=True, help="Data folder.")
+@click.option("--passphrase-stdin", is_flag=True, help="Read the passphrase from standard input.")
+@click.pass_context
+def main(context: click.Context, data: Path, passphrase_stdin: bool) -> None:
+    """mailkeep: a complete, searchable, tamper-evident mail archive that you own."""
+    secret = Secret(passphrase=sys.stdin.readline().rstrip("\n")) if passphrase_stdin else None
+    context.obj = State(data, secret)
+
+
+@main.command()
+@click.option("--unattended", is_flag=True, help="Ask nothing: keys that open by themselves on this box, an administrator.")
+@click.option("--hostname", default="", help="The name by which other servers reach this box.")
+@with_json
+@click.pass_obj
+@errors_in_words
+def init(state: State, unattended: bool, hostname: str, as_json: bool) -> None:
+    """Make a new archive and print its recovery key."""
+    passphrase = None if unattended else _new_passphrase()
+    created = setup.create(
+        state.paths, passphrase=passphrase, keyfile=unattended, administrator=unattended, hostname=hostname
+    )
+    if as_json:
+        return say(created)
+    click.echo(f"A new archive is in {created.data}.\n")
+    click.echo(f"Recovery key:   {created.recovery_key}")
+    click.echo("Print it and keep it away from this box: without it, and without the passphrase or keyfile,")
+    click.echo("nobody can read the archive again. It is not shown a second time.\n")
+    if created.admin_user:
+        click.echo(f"Administrator:  {created.admin_user}")
+        click.echo(f"Password:       {created.admin_password}\n")
+        click.echo(f"This box unlocks itself with {state.paths.keyfile}. Leave that file out of backups.")
+    return None
+
+
+@main.command()
+@click.option("--smtp", multiple=True, default=("0.0.0.0:25",), show_default=True, metavar="HOST:PORT")  # noqa: S104
+@click.option("--http", multiple=True, default=("127.0.0.1:8080",), show_default=True, metavar="HOST:PORT")
+@with_json
+@click.pass_obj
+@errors_in_words
+def serve(state: State, smtp: Sequence[str], http: Sequence[str], as_json: bool) -> None:
+    """Run the whole product until SIGTERM. Ready when it prints a line that starts with "ready"."""
+    from appliance.cli.serving import serve as run
+
+    run(state.paths, state.secret, smtp, http, as_json=as_json)
+
+
+@main.group()
+def mailbox() -> None:
+    """Journal mailboxes."""
+
+
+@mailbox.command("create")
+@click.option("--name", required=True)
+@click.option("--address", required=True, help="Full address; @domain alone gets a local part that nobody can guess.")
+@click.option("--unknown", type=click.Choice(["keep", "create", "ignore"]), default="keep", show_default=True)
+@click.option("--network", "networks", multiple=True, help="Accept from this network only; may be repeated.")
+@click.option("--tls-required", is_flag=True)
+@click.option("--domain", "domains", multiple=True, help="One of the company's own domains; may be repeated.")
+@with_json
+@click.pass_obj
+@errors_in_words
+def mailbox_create(state: State, as_json: bool, **values: Any) -> None:
+    """Create a mailbox that journal reports can be sent to."""
+    with state.box() as box:
+        info = box.call("mailbox_create", api.MailboxInfo, **values)
+    if as_json:
+        return say(info)
+    click.echo(f"Send journal reports to {info.address}.")
+    return None
+
+
+@mailbox.command("list")
+@with_json
+@click.pass_obj
+@errors_in_words
+def mailbox_list(state: State, as_json: bool) -> None:
+    """List the mailboxes."""
+    with state.box() as box:
+        found = box.call("mailboxes", tuple[api.MailboxInfo, ...])
+    if as_json:
+        return say(found)
+    table(
+        ("ADDRESS", "NAME", "STATE", "RECORDS", "SIZE", "LAST"),
+        ((one.address, one.name, one.state, one.records, size(one.bytes), moment(one.last_at)) for one in found),
+    )
+    return None
+
+
+@mailbox.command("change")
+@click.argument("address")
+@click.option("--state", "to_state", type=click.Choice(["active", "suspended"]))
+@click.option("--unknown", type=click.Choice(["keep", "create", "ignore"]))
+@click.option("--network", "networks", multiple=True)
+@click.option("--tls-required/--tls-optional", default=None)
+@with_json
+@click.pass_obj
+@errors_in_words
+def mailbox_change(
+    state: State, address: str, to_state: str | None, unknown: str | None, networks: Sequence[str],
+    tls_required: bool | None, as_json: bool,
+) -> None:  # fmt: skip
+    """Change a mailbox, given by its address."""
+    with state.box() as box:
+        info = box.call(
+            "mailbox_change", api.MailboxInfo, id=_mailbox_id(box, address), state=to_state, unknown=unknown,
+            networks=list(networks) or None, tls_required=tls_required,
+        )  # fmt: skip
+    if as_json:
+        return say(info)
+    click.echo(f"{info.address} is {info.state}.")
+    return None
+
+
+@mailbox.command("delete")
+@click.argument("address")
+@with_json
+@click.pass_obj
+@errors_in_words
+def mailbox_delete(state: State, address: str, as_json: bool) -> None:
+    """Delete an empty mailbox."""
+    with state.box() as box:
+        box.call("mailbox_delete", type(None), id=_mailbox_id(box, address))
+    if as_json:
+        return say({"deleted": address})
+    click.echo(f"{address} is deleted. Mail to it is put off for 30 days, then refused.")
+    return None
+
+
+@main.group()
+def user() -> None:
+    """Users, whose mail is kept."""
+
+
+@user.command("import")
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@with_json
+@click.pass_obj
+@errors_in_words
+def user_import(state: State, file: Path, as_json: bool) -> None:
+    """Import users from a CSV file with the columns primary, aliases (;-separated), name."""
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise UsageError(f"{file} cannot be read: {error.strerror}.") from error
+    with state.box() as box:
+        result = box.call("user_import", api.ImportResult, csv=content)
+    if as_json:
+        say(result)
+    else:
+        click.echo(f"{result.created} created, {result.changed} changed, {result.unchanged} unchanged.")
+        for line, what in result.errors:
+            click.echo(f"line {line}: {what}", err=True)
+    sys.exit(1 if result.errors else 0)
+
+
+@user.command("list")
+@with_json
+@click.pass_obj
+@errors_in_words
+def user_list(state: State, as_json: bool) -> None:
+    """List the users."""
+    with state.box() as box:
+        page = box.call("users", api.UserPage, limit=1_000_000)
+    if as_json:
+        return say(page.users)
+    table(
+        ("ADDRESS", "NAME", "ALIASES", "ROLES", "STATE", "MESSAGES"),
+        (
+            (one.primary, one.name, ";".join(one.aliases), ",".join(one.roles), one.state, one.messages)
+            for one in page.users
+        ),
+    )
+    return None
+
+
+@user.command("invite")
+@click.argument("addresses", nargs=-1)
+@with_json
+@click.pass_obj
+@errors_in_words
+def user_invite(state: State, addresses: Sequence[str], as_json: bool) -> None:
+    """Print one-time codes with which people set a password; for all who have none where no ADDRESS is given."""
+    with state.box() as box:
+        ids = [box.call("user_by_address", api.UserInfo, address=one).id for one in addresses]
+        found = box.call("user_invite", tuple[api.Invitation, ...], ids=ids)
+    if as_json:
+        return say(found)
+    table(("ADDRESS", "CODE", "VALID UNTIL"), ((one.address, one.code, moment(one.expires_at)) for one in found))
+    return None
+
+
+@user.command("grant")
+@click.argument("address")
+@click.argument("role", type=click.Choice(["admin", "auditor"]))
+@click.option("--reason", required=True)
+@with_json
+@click.pass_obj
+@errors_in_words
+def user_grant(state: State, address: str, role: str, reason: str, as_json: bool) -> None:
+    """Give a user a role."""
+    with state.box() as box:
+        found = box.call("user_by_address", api.UserInfo, address=address)
+        info = box.call("role_grant", api.UserInfo, id=found.id, role=role, reason=reason)
+    if as_json:
+        return say(info)
+    click.echo(f"{info.primary}: {', '.join(info.roles)}")
+    return None
+
+
+@user.command("revoke")
+@click.argument("address")
+@click.argument("role", type=click.Choice(["admin", "auditor"]))
+@with_json
+@click.pass_obj
+@errors_in_words
+def user_revoke(state: State, address: str, role: str, as_json: bool) -> None:
+    """Take a role away."""
+    with state.box() as box:
+        found = box.call("user_by_address", api.UserInfo, address=address)
+        info = box.call("role_revoke", api.UserInfo, id=found.id, role=role)
+    if as_json:
+        return say(info)
+    click.echo(f"{info.primary}: {', '.join(info.roles)}")
+    return None
+
+
+@user.command("set-state")
+@click.argument("address")
+@click.argument("to_state", type=click.Choice(["active", "disabled"]))
+@with_json
+@click.pass_obj
+@errors_in_words
+def user_state(state: State, address: str, to_state: str, as_json: bool) -> None:
+    """Disable or enable a user's sign-in; the archive stays."""
+    with state.box() as box:
+        found = box.call("user_by_address", api.UserInfo, address=address)
+        info = box.call("user_change", api.UserInfo, id=found.id, state=to_state)
+    if as_json:
+        return say(info)
+    click.echo(f"{info.primary} is {info.state}.")
+    return None
+
+
+@main.command()
+@click.argument("query")
+@click.option("--user", default="", help="See what this user sees.")
+@click.option("--limit", type=int, default=25, show_default=True)
+@click.option("--offset", type=int, default=0)
+@click.option("--sort", type=click.Choice(["date", "date-asc", "relevance"]), default="date", show_default=True)
+@click.option("--reason", default="", help="Why; it stays in the audit trail.")
+@with_json
+@click.pass_obj
+@errors_in_words
+def search(
+    state: State, query: str, user: str, limit: int, offset: int, sort: str, reason: str, as_json: bool
+) -> None:
+    """Search all archives and the unassigned mail, or with --user one person's view. Audited. * finds everything."""
+    with state.box() as box:
+        page = box.call(
+            "local_search", api.SearchPage, query=query, user=user, offset=offset, limit=limit, sort=sort, reason=reason
+        )
+    if as_json:
+        return say(
+            {
+                "total": page.total,
+                "offset": page.offset,
+                "hits": [_hit(one) for one in page.hits],
+                "facets": {
+                    "years": {one.label: one.count for one in page.years},
+                    "senders": {one.label: one.count for one in page.senders},
+                    "attachments": {one.label: one.count for one in page.attachments},
+                },
+                "milliseconds": round(page.milliseconds, 2),
+            }
+        )
+    click.echo(f"{page.total} found")
+    table(
+        ("ID", "DATE", "FROM", "SUBJECT"),
+        ((one.id, moment(one.date), _people(one.from_)[:32], one.subject[:60]) for one in page.hits),
+    )
+    return None
+
+
+@main.command()
+@click.argument("id")
+@with_json
+@click.pass_obj
+@errors_in_words
+def show(state: State, id: str, as_json: bool) -> None:
+    """Show a message. Audited."""
+    with state.box() as box:
+        view = box.call("local_show", api.MessageView, id=id)
+    if as_json:
+        return say(view)
+    for name, value in (
+        ("From", _people(view.from_)), ("To", _people(view.to)), ("Cc", _people(view.cc)), ("Bcc", _people(view.bcc)),
+        ("Date", moment(view.date)), ("Subject", view.subject), ("Size", size(view.size)),
+        ("Attachments", ", ".join(f"{one.name or one.content_type} ({size(one.size)})" for one in view.attachments)),
+    ):  # fmt: skip
+        if value:
+            click.echo(f"{name + ':':<13}{value}")
+    if view.envelope:
+        click.echo(f"{'Envelope:':<13}from {view.envelope.sender}")
+        for line in view.envelope.recipients:
+            through = f", through {line.expanded}" if line.expanded else ""
+            forwarder = f", forwarded by {line.forwarded}" if line.forwarded else ""
+            click.echo(f"{'':<13}{line.kind} {line.address}{through}{forwarder}")
+    click.echo(f"\n{view.text}")
+    return None
+
+
+@main.command()
+@click.argument("id", required=False)
+@click.option("--report", is_flag=True, help="The journal report as it was received.")
+@click.option("--query", default=None, help="Export all hits of a search as a ZIP of EML files with a manifest.")
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Write to this file.")
+@with_json
+@click.pass_obj
+@errors_in_words
+def export(state: State, id: str | None, report: bool, query: str | None, out: Path | None, as_json: bool) -> None:
+    """Write an original to standard output, bit for bit; or with --query a ZIP to --out. Audited."""
+    from appliance.cli.exporting import export_one, export_query
+
+    if (id is None) == (query is None):
+        raise UsageError("Give either the id of a message or --query.")
+    with state.box() as box:
+        if query is not None:
+            if out is None:
+                raise UsageError("Give --out FILE.zip for the hits of a search.")
+            result = export_query(box, query, out)
+            say(result) if as_json else click.echo(f"{result['messages']} messages in {out}")
+        else:
+            export_one(box, str(id), report=report, out=out)
+
+
+@main.command()
+@with_json
+@click.pass_obj
+@errors_in_words
+def verify(state: State, as_json: bool) -> None:
+    """Check every record, signature and audit line. Exit code 0 only if all is whole."""
+    with state.box() as box:
+        checked = box.call("verify", Checked)
+    if as_json:
+        say(checked)
+    else:
+        click.echo(f"{checked.records} records in {checked.volumes} volumes checked.")
+        for one in checked.errors:
+            click.echo(f"{one.file} at {one.offset}: {one.what}", err=True)
+        click.echo(f"{len(checked.errors)} errors" if checked.errors else "Everything is whole.")
+    sys.exit(1 if checked.errors else 0)
+
+
+@main.command()
+@with_json
+@click.pass_obj
+@errors_in_words
+def rebuild(state: State, as_json: bool) -> None:
+    """Make catalogue and index anew from the volumes; searching goes on meanwhile."""
+    from appliance.cli.rebuilding import rebuild_all
+
+    records = rebuild_all(state.paths, state.secret, None if as_json else _progress)
+    if as_json:
+        return say({"records": records})
+    click.echo(f"{records} records projected.")
+    return None
+
+
+@main.command("wait-idle")
+@click.option("--timeout", type=float, default=60.0, show_default=True, help="Seconds.")
+@with_json
+@click.pass_obj
+@errors_in_words
+def wait_idle(state: State, timeout: float, as_json: bool) -> None:
+    """Return when all accepted mail is searchable."""
+    deadline = time.monotonic() + timeout
+    with state.box() as box:
+        if isinstance(box, OwnBox):
+            box.project()
+        while not (now := box.call("idle", Idle)).idle:
+            if time.monotonic() > deadline:
+                raise UnavailableError(f"{now.backlog} records are not searchable yet.")
+            time.sleep(WAIT_PAUSE)
+    if as_json:
+        say(now)
+
+
+@main.command()
+@with_json
+@click.pass_obj
+@errors_in_words
+def status(state: State, as_json: bool) -> None:
+    """Show how the archive is, in numbers."""
+    with state.box() as box:
+        now = box.call("status", api.Status)
+        running = isinstance(box, RunningBox)
+    if as_json:
+        return say(_status_json(now, running))
+    for name, value in (
+        ("Serving", "yes" if running else "no"),
+        ("Unlocking", "this box unlocks itself" if now.unlocks_itself else "by passphrase"),
+        ("Records", f"{now.records} in the log, {now.projected} in the catalogue"),
+        ("Messages", f"{now.messages} in the catalogue, {now.indexed} searchable"),
+        ("Counts", "agree" if now.agrees else "DO NOT AGREE"),
+        ("Backlog", f"{now.backlog} (oldest {now.oldest_unsearchable_seconds:.0f} s)"),
+        ("Unassigned", now.unassigned), ("Unparsed", now.unparsed), ("Users", now.users),
+        ("Mailboxes", now.mailboxes), ("Last message", moment(now.last_message_at)),
+        ("Volumes", f"{now.volumes}, {now.volumes_signed} signed, {size(now.log_bytes)}"),
+        ("Index", size(now.index_bytes)), ("Disk", f"{size(now.disk_free)} free of {size(now.disk_total)}"),
+        ("Since start", f"{now.accepted} accepted, {now.deferred} deferred, {now.refused} refused"),
+    ):  # fmt: skip
+        click.echo(f"{name + ':':<14}{value}")
+    for alarm in now.alarms:
+        click.echo(f"{alarm.level.upper()}: {alarm.text}")
+    return None
+
+
+@main.command()
+@click.option("--smtp", default="127.0.0.1:2525", show_default=True, metavar="HOST:PORT")
+@click.option("--count", type=int, default=300, show_default=True)
+@with_json
+@click.pass_obj
+@errors_in_words
+def demo(state: State, smtp: str, count: int, as_json: bool) -> None:
+    """Send made-up journal reports through the real SMTP port, so that there is something to find."""
+    from appliance.cli.demo import run
+
+    with state.box() as box:
+        if not isinstance(box, RunningBox):
+            raise UnavailableError("Start the archive first, with `mailkeep serve`.")
+        result = run(box, smtp, count)
+    if as_json:
+        return say(result)
+    click.echo(f"{result['sent']} journal reports sent to {result['mailbox']}.")
+    click.echo(f"Sign in as {result['user']} with the code {result['code']}, and search for anything.")
+    return None
+
+
+def _hit(hit: api.Hit) -> dict[str, object]:
+    return {
+        "id": hit.id, "subject": hit.subject, "from": _people(hit.from_), "to": [one.address for one in hit.to],
+        "date": iso(hit.date), "size": hit.size, "attachments": hit.attachments, "unparsed": hit.unparsed,
+        "snippet": hit.snippet,
+    }  # fmt: skip
+
+
+def _people(people: Sequence[api.Person]) -> str:
+    return ", ".join(f"{one.name} <{one.address}>" if one.name else one.address for one in people)
+
+
+def _status_json(now: api.Status, running: bool) -> dict[str, object]:
+    import msgspec
+
+    return {**msgspec.to_builtins(now), "running": running}
+
+
+def _mailbox_id(box: RunningBox | OwnBox, address: str) -> str:
+    for one in box.call("mailboxes", tuple[api.MailboxInfo, ...]):
+        if one.address == address.lower():
+            return one.id
+    raise UsageError(f"There is no mailbox with the address {address}.")
+
+
+def _new_passphrase() -> str:
+    return str(
+        click.prompt("Passphrase for the archive", hide_input=True, confirmation_prompt="The same again", err=True)
+    )
+
+
+def _progress(records: int) -> None:
+    click.echo(f"\r{records} records", nl=False, err=True)
+
+
+if __name__ == "__main__":
+    main()

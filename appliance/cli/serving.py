@@ -1,0 +1,81 @@
+"""What ``mailkeep serve`` does round the supervisor: checks first, a certificate, one line when it is ready."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import socket
+import time
+from collections.abc import Sequence
+
+import click
+
+from appliance.cli.supervise import Supervisor
+from appliance.errors import UnavailableError, UsageError
+from appliance.mail import published
+from appliance.services.box import RunningBox
+from appliance.services.paths import Paths
+from appliance.services.unlock import Secret, unlock
+
+LISTEN_SECONDS = 30.0
+
+
+def serve(paths: Paths, secret: Secret | None, smtp: Sequence[str], http: Sequence[str], *, as_json: bool) -> None:
+    """Run until SIGTERM or SIGINT."""
+    unlock(paths, secret)  # so that a wrong passphrase is told at once and once
+    folder = published.settings_path(paths.data).parent
+    folder.mkdir(parents=True, exist_ok=True)
+    from gateway.tls import ensure_certificate
+
+    certificate, key = ensure_certificate(paths.tls, socket.getfqdn())
+    off_box = [place for place in http if not _is_loopback(_place(place)[0])]
+    tls = ["--tls-cert", str(certificate), "--tls-key", str(key)] if off_box else []
+    supervisor = Supervisor(paths.data, smtp, http, secret.passphrase if secret else "", tls)
+    supervisor.start()
+    try:
+        for place in (*smtp, *http):
+            _await_listener(*_place(place))
+        _announce(paths, smtp, http, "https" if tls else "http", as_json=as_json)
+        supervisor.run()
+    finally:
+        supervisor.stop()
+
+
+def _announce(paths: Paths, smtp: Sequence[str], http: Sequence[str], scheme: str, *, as_json: bool) -> None:
+    box = RunningBox(paths.local_socket)
+    code = box.call("setup_code", str)
+    box.close()
+    if as_json:
+        click.echo(json.dumps({"ready": True, "smtp": list(smtp), "http": list(http), "setup_code": code}))
+    click.echo(f"ready: mail at {', '.join(smtp)}, web at {', '.join(f'{scheme}://{place}/' for place in http)}")
+    if code:
+        click.echo(f"No administrator yet. Open the web page and enter the set-up code {code}.")
+
+
+def _place(text: str) -> tuple[str, int]:
+    host, colon, port = text.rpartition(":")
+    if not colon or not port.isdigit() or not 0 < int(port) < 65536:
+        raise UsageError(f"“{text}” is not HOST:PORT.")
+    return host.strip("[]"), int(port)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _await_listener(host: str, port: int) -> None:
+    deadline = time.monotonic() + LISTEN_SECONDS
+    reachable = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
+    while True:
+        try:
+            with socket.create_connection((reachable, port), timeout=2):
+                return
+        except OSError as error:
+            if time.monotonic() > deadline:
+                raise UnavailableError(
+                    f"Nothing answers at {host}:{port}. Is the port taken, or one that only root may open?"
+                ) from error
+            time.sleep(0.1)

@@ -1,0 +1,158 @@
+"""``mailkeep serve``: the whole product in one command, as processes that each can do one thing.
+
+The supervisor starts the archiver, then the projector, the web process and a gateway worker a core, and starts
+again what dies. It holds no keys; a passphrase goes to the children that need it through a pipe.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+
+import click
+
+from appliance.errors import UnavailableError
+
+START_SECONDS = 60.0
+STOP_SECONDS = 40.0
+"""Longer than a gateway worker's grace for messages in transit."""
+FIRST_PAUSE, LONGEST_PAUSE = 0.2, 10.0
+
+
+class Process:
+    """One supervised child."""
+
+    def __init__(self, name: str, command: Sequence[str], passphrase: str = "", *, says_ready: bool = False) -> None:
+        self.name = name
+        self._command = command
+        self._passphrase = passphrase
+        self._says_ready = says_ready
+        self._started = 0.0
+        self._pause = FIRST_PAUSE
+        self.child: subprocess.Popen[str] | None = None
+        self.ready = threading.Event()
+
+    def start(self) -> None:
+        """Start the child."""
+        self.ready.clear()
+        self._started = time.monotonic()
+        self.child = subprocess.Popen(
+            self._command,
+            stdin=subprocess.PIPE if self._passphrase else subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        if self._passphrase and self.child.stdin is not None:
+            self.child.stdin.write(self._passphrase + "\n")
+            self.child.stdin.close()
+        threading.Thread(target=self._listen, args=(self.child,), daemon=True).start()
+        if not self._says_ready:
+            self.ready.set()
+
+    def start_again(self, stop: threading.Event) -> None:
+        """Start the child again after it died, more slowly each time it dies soon."""
+        lived = time.monotonic() - self._started
+        self._pause = FIRST_PAUSE if lived > LONGEST_PAUSE else min(self._pause * 2, LONGEST_PAUSE)
+        code = self.child.returncode if self.child else None
+        click.echo(f"mailkeep: {self.name} ended ({code}); starting it again", err=True)
+        if not stop.wait(self._pause):
+            self.start()
+
+    @property
+    def is_dead(self) -> bool:
+        """Whether it has to be started again."""
+        return self.child is not None and self.child.poll() is not None
+
+    def terminate(self) -> None:
+        """Ask it to end."""
+        if self.child is not None and self.child.poll() is None:
+            self.child.terminate()
+
+    def wait(self, deadline: float) -> None:
+        """Wait until it has ended; kill it at the deadline."""
+        if self.child is None:
+            return
+        try:
+            self.child.wait(max(deadline - time.monotonic(), 0.1))
+        except subprocess.TimeoutExpired:
+            self.child.kill()
+            self.child.wait()
+
+    def _listen(self, child: subprocess.Popen[str]) -> None:
+        assert child.stdout is not None
+        for line in child.stdout:
+            if line.strip() == "ready":
+                self.ready.set()
+
+
+class Supervisor:
+    """The processes of one data folder."""
+
+    def __init__(self, data: Path, smtp: Sequence[str], http: Sequence[str], passphrase: str, tls: Sequence[str]) -> None:
+        python = [sys.executable, "-m"]
+        unlocking = ["--passphrase-stdin"] if passphrase else []
+        own = [*python, "appliance.services"]
+        self.archiver = Process(
+            "archiver", [*own, "archiver", "--data", str(data), *unlocking], passphrase, says_ready=True
+        )
+        self.others = [
+            Process("projector", [*own, "projector", "--data", str(data), *unlocking], passphrase, says_ready=True),
+            *(
+                Process(f"web {place}", [*python, "webadmin", "--data", str(data), "--http", place, *tls])
+                for place in http
+            ),
+        ]
+        places = [word for place in smtp for word in ("--smtp", place)]
+        self.gateways = [
+            Process(f"gateway {n}", [*python, "gateway", "--data", str(data), "--worker", str(n), *places])
+            for n in range(os.cpu_count() or 1)
+        ]
+        self._stop = threading.Event()
+
+    @property
+    def _all(self) -> list[Process]:
+        return [self.archiver, *self.others, *self.gateways]
+
+    def start(self) -> None:
+        """Start everything, the archiver first. Raises UnavailableError where a part does not come up."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._on_signal)
+        self.archiver.start()
+        self._await(self.archiver)
+        for process in (*self.others, *self.gateways):
+            process.start()
+        for process in self.others:
+            self._await(process)
+
+    def run(self) -> None:
+        """Start again what dies, until told to stop."""
+        while not self._stop.wait(0.2):
+            for process in self._all:
+                if process.is_dead and not self._stop.is_set():
+                    process.start_again(self._stop)
+
+    def stop(self) -> None:
+        """Stop everything: first what takes mail in, last what others depend on."""
+        for group in (self.gateways, self.others, [self.archiver]):
+            for process in group:
+                process.terminate()
+            deadline = time.monotonic() + STOP_SECONDS
+            for process in group:
+                process.wait(deadline)
+
+    def _await(self, process: Process) -> None:
+        deadline = time.monotonic() + START_SECONDS
+        while not process.ready.wait(0.05):
+            if process.is_dead or time.monotonic() > deadline or self._stop.is_set():
+                self.stop()
+                raise UnavailableError(f"The {process.name} did not start; the lines above say why.")
+
+    def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
+        self._stop.set()

@@ -1,0 +1,93 @@
+"""The errors a person may meet: one base class, a stable code each, a sentence that says what to do next."""
+
+from __future__ import annotations
+
+
+class MailkeepError(Exception):
+    """Base of every error that mailkeep shows to a person.
+
+    ``code`` is stable (scripts and the API use it); the text says what happened, what is safe and what to do
+    next, and never holds a secret or a piece of mail.
+    """
+
+    code = "error"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+
+class UsageError(MailkeepError):
+    """What was asked for makes no sense as it was asked."""
+
+    code = "usage"
+
+
+class NotFoundError(MailkeepError):
+    """There is no such thing, or the caller may not know that there is."""
+
+    code = "not-found"
+
+
+class ForbiddenError(MailkeepError):
+    """The caller is known, but may not do this."""
+
+    code = "forbidden"
+
+
+class SignInError(MailkeepError):
+    """Wrong address, password or code, or too many tries."""
+
+    code = "sign-in"
+
+
+class ConflictError(MailkeepError):
+    """It clashes with something that exists already."""
+
+    code = "conflict"
+
+
+class LockedError(MailkeepError):
+    """The archive's key is not at hand: mail is received, but nothing can be read until it is unlocked."""
+
+    code = "locked"
+
+
+class QueryError(MailkeepError):
+    """A search that cannot be understood; ``position`` is the 0-based character where it goes wrong."""
+
+    code = "query"
+
+    def __init__(self, message: str, position: int) -> None:
+        super().__init__(message)
+        self.position = position
+
+
+class StorageError(MailkeepError):
+    """The disk did not take what was written; whoever waits for a confirmation does not get one."""
+
+    code = "storage"
+
+
+class DiskFullError(StorageError):
+    """There is no room for more mail (SMTP 452)."""
+
+    code = "disk-full"
+
+
+class DamageError(MailkeepError):
+    """Stored bytes are not what was written: a broken record, a wrong key, a forged volume."""
+
+    code = "damage"
+
+
+class KeyringError(MailkeepError):
+    """A passphrase, recovery key or keyfile does not open the keyring, or the keyring itself is damaged."""
+
+    code = "keyring"
+
+
+class UnavailableError(MailkeepError):
+    """A part of the product does not answer just now; trying again later is right."""
+
+    code = "unavailable"

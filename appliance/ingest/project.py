@@ -1,0 +1,307 @@
+"""The projection: from the log to the catalogue and the index, each record exactly once.
+
+Catalogue rows and the cursor are one transaction. The index follows the catalogue's change sequence: every new or
+changed message has the next number in it, an index commit remembers the number it reached, and whatever lies
+beyond is made again. Putting a document replaces the one before it, so making it twice does no harm.
+"""
+
+from __future__ import annotations
+
+import hmac
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from functools import partial
+from typing import NamedTuple
+
+from appliance.catalogue.store import Catalogue, Changed, Projected, RecordRow
+from appliance.errors import DamageError
+from appliance.extract.pool import ExtractPool
+from appliance.extract.protocol import Described
+from appliance.index.writer import IndexWriter
+from appliance.ingest.document import Form, document
+from appliance.ingest.owners import Owners
+from appliance.ingest.system_log import SYSTEM_MAILBOX
+from appliance.keys.keyring import Unlocked
+from appliance.mail.audience import audience
+from appliance.mail.journal import owners_addresses
+from appliance.settings.store import Settings
+from appliance.store.format import RecordType
+from appliance.store.reader import LogReader, Record, RecordRef
+
+log = logging.getLogger(__name__)
+
+BATCH_RECORDS = 200
+BATCH_BYTES = 16 * 1024 * 1024
+"""What one catalogue transaction covers, and with it what is held in memory at a time."""
+
+COMMIT_SECONDS = 1.0
+COMMIT_DOCUMENTS = 2000
+"""The index is committed when either is reached: a search sees a message a second or two after its 250."""
+
+REREAD = 50
+"""Messages whose documents are made again from the log at a time."""
+
+
+class _Read(NamedTuple):
+    """A record with what the reading child found in it."""
+
+    record: Record
+    described: Described
+
+
+class Projector:
+    """Follows the log with one catalogue and one index.
+
+    ``create_user`` is asked to make a user for an unknown address where the mailbox's rule says so; it is None
+    during a rebuild, when those users are in the log already.
+    """
+
+    def __init__(
+        self,
+        *,
+        reader: LogReader,
+        keyring: Unlocked,
+        settings: Settings,
+        catalogue: Catalogue,
+        index: IndexWriter,
+        pool: ExtractPool,
+        create_user: Callable[[str], None] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._reader = reader
+        self._keyring = keyring
+        self._settings = settings
+        self._catalogue = catalogue
+        self._index = index
+        self._pool = pool
+        self._create_user = create_user
+        self._clock = clock
+        self._lookup_key = keyring.key("settings-lookup")
+        self._message_key = keyring.key("catalogue-lookup")
+        self._owners = Owners.load(self._settings, self._lookup_key)
+        self._doors = self._load_doors()
+        self._cursors = {path: cursor for path, (cursor, finished) in catalogue.cursors().items() if not finished}
+        self._finished = {path for path, (_, finished) in catalogue.cursors().items() if finished}
+        self._batches: Iterator[list[_Read]] | None = None
+        self._ended: list[str] = []
+        self._put = index.sequence
+        self._uncommitted = 0
+        self._committed_at = clock()
+        self.damaged: list[str] = []
+        """Places in the log that could not be read, in words."""
+
+    # -- one round --------------------------------------------------------------------------------------------
+
+    def step(self) -> int:
+        """Project the next batch of what the log holds beyond the cursors. Returns the number of records.
+
+        0 means that all of the log had been read when the round began, and that all of it is searchable now.
+        """
+        self._follow_settings()
+        self._catch_up()
+        if self._batches is None:
+            self._batches = self._read_ahead()
+        batch = next(self._batches, None)
+        if batch is None:
+            self._batches = None
+            self._finish_volumes()
+            self._commit_index(force=True)
+            return 0
+        self._project(batch)
+        self._commit_index()
+        return len(batch)
+
+    def finish(self) -> int:
+        """Project until nothing is left. Returns the number of records."""
+        total = 0
+        while done := self.step():
+            total += done
+        return total
+
+    # -- settings ---------------------------------------------------------------------------------------------
+
+    def _load_doors(self) -> frozenset[str]:
+        return frozenset(put.address for put, _, _ in self._settings.all_mailboxes())
+
+    def _follow_settings(self) -> None:
+        """Give mail to those who hold its addresses now: late users, late aliases."""
+        if self._settings.directory_version() == self._catalogue.value("settings"):
+            return
+        self._keyring.refresh()
+        before, self._owners = self._owners, Owners.load(self._settings, self._lookup_key)
+        self._doors = self._load_doors()
+        touched = self._settings.touched_addresses(self._catalogue.value("settings"))
+        new_domains = self._owners.domains - before.domains
+        with self._catalogue.writing() as writer:
+            records = {record for address in touched for record in writer.records_with_address(address)}
+            for one in new_domains:
+                records.update(writer.records_with_domain(self._owners.hash("@" + one)))
+            writer.reassign(sorted(records), self._owners.archives)
+            writer.set_value("settings", self._owners.position)
+
+    # -- the log to the catalogue -----------------------------------------------------------------------------
+
+    def _read_ahead(self) -> Iterator[list[_Read]]:
+        """Batches of records beyond the cursors, each within the bounds.
+
+        The children read what comes next while a batch is being written.
+        """
+        waiting: deque[tuple[Record, Future[Described]]] = deque()
+        batch: list[_Read] = []
+        size = 0
+        for record in self._records():
+            waiting.append((record, self._pool.describe(record.original)))
+            while len(waiting) >= self._pool.depth or (waiting and waiting[0][1].done()):
+                size += len(waiting[0][0].original)
+                batch.append(_landed(*waiting.popleft()))
+                if len(batch) >= BATCH_RECORDS or size >= BATCH_BYTES:
+                    yield batch
+                    batch, size = [], 0
+        batch += [_landed(*one) for one in waiting]
+        if batch:
+            yield batch
+
+    def _records(self) -> Iterator[Record]:
+        self._ended = []
+        for volume in self._reader.volumes():
+            if volume.path in self._finished or volume.mailbox == SYSTEM_MAILBOX:
+                continue
+            for found in self._reader.scan(volume, self._cursors.get(volume.path, 0), sync=True):
+                if not isinstance(found, RecordRef):
+                    self._note_damage(f"{volume.path} at {found.offset}: {found.what}")
+                elif found.type == RecordType.MESSAGE:
+                    try:
+                        yield self._reader.read(found)
+                    except DamageError as error:
+                        self._note_damage(f"{volume.path} at {found.offset}: {error.message}")
+            if volume.closed or volume.sealed:
+                self._ended.append(volume.path)
+
+    def _finish_volumes(self) -> None:
+        """Volumes that take no more records and have been read to their end need no further look."""
+        if not self._ended:
+            return
+        with self._catalogue.writing() as writer:
+            for path in self._ended:
+                writer.move_cursor(path, self._cursors.get(path, 0), finished=True)
+        self._finished.update(self._ended)
+        for path in self._ended:
+            self._cursors.pop(path, None)
+        self._ended = []
+
+    def _note_damage(self, place: str) -> None:
+        if place not in self.damaged:
+            log.error("damaged record left out: %s", place)
+            self.damaged.append(place)
+
+    def _project(self, batch: Sequence[_Read]) -> None:
+        self._create_users(batch)
+        projected = [self._projected(one) for one in batch]
+        cursors = {one.record.ref.volume: one.record.ref.offset + one.record.ref.length for one in batch}
+        with self._catalogue.writing() as writer:
+            changed = writer.add(projected)
+            for path, offset in cursors.items():
+                writer.move_cursor(path, offset, finished=False)
+        self._cursors.update(cursors)
+        read = {one.record.ref.record_id: one for one in batch}
+        self._index_messages(changed, read)
+
+    def _projected(self, one: _Read) -> Projected:
+        ref, described = one.record.ref, one.described
+        facts, reading = described.facts, described.reading
+        addresses = self._addresses(one)
+        people = tuple(
+            {self._owners.hash(address): self._owners.domain_hash(address) for address in addresses}.items()
+        )
+        identity = facts.identity or described.original_sha256
+        return Projected(
+            record_id=ref.record_id,
+            volume=ref.volume,
+            offset=ref.offset,
+            length=ref.length,
+            mailbox=ref.mailbox,
+            received_at=one.record.provenance.received_at or ref.time,
+            content=hmac.digest(self._keyring.content_key(ref.mailbox), described.original_sha256, "sha256"),
+            message=hmac.digest(self._message_key, identity, "sha256")[:16],
+            size=len(one.record.original),
+            report=reading.report is not None,
+            unparsed=reading.kind == "unparsed",
+            addresses=people,
+            archives=self._owners.archives(people, one.record.provenance.received_at or ref.time, ref.mailbox),
+        )
+
+    def _addresses(self, one: _Read) -> list[str]:
+        """The addresses that would make their holders owners; the mailboxes' own are nobody's."""
+        found = owners_addresses(one.described.reading, one.described.facts, one.record.provenance)
+        return [address for address in found if address not in self._doors]
+
+    def _create_users(self, batch: Sequence[_Read]) -> None:
+        if self._create_user is None:
+            return
+        wanted = {
+            address
+            for one in batch
+            for address in self._owners.to_create(
+                self._addresses(one),
+                one.record.provenance.received_at,
+                one.record.ref.mailbox,
+            )
+        }
+        for address in sorted(wanted):
+            self._create_user(address)
+        if wanted:
+            self._follow_settings()
+            self._catch_up()
+
+    # -- the catalogue to the index ---------------------------------------------------------------------------
+
+    def _catch_up(self) -> None:
+        """Make the documents anew that the catalogue changed and the index does not hold yet."""
+        while changed := self._catalogue.changed_after(self._put, REREAD):
+            self._index_messages(changed, {})
+            self._commit_index()
+
+    def _index_messages(self, changed: Sequence[Changed], read: dict[bytes, _Read]) -> None:
+        """Put the documents of these messages, in the order of the change sequence.
+
+        ``read`` holds records that are in memory anyway; the others are read from the log again.
+        """
+        rows = self._catalogue.records_of_many([one.n for one in changed])
+        for one in changed:
+            forms = [form for row in rows[one.n] if (form := self._form(row, read.get(row.record_id)))]
+            if forms:
+                self._index.put(document(one.message, forms))
+            self._put = one.change
+            self._uncommitted += 1
+
+    def _form(self, row: RecordRow, read: _Read | None) -> Form | None:
+        if read is None:
+            try:
+                record = self._reader.read(row.volume, row.offset)
+            except DamageError as error:
+                self._note_damage(f"{row.volume} at {row.offset}: {error.message}")
+                return None
+            read = _landed(record, self._pool.describe(record.original))
+        people = audience(
+            read.described.reading,
+            read.described.facts,
+            read.record.provenance,
+            partial(self._owners.archive_of, at=row.received_at),
+            self._doors,
+        )
+        return Form(row, read.described.facts, people)
+
+    def _commit_index(self, *, force: bool = False) -> None:
+        now = self._clock()
+        due = self._uncommitted >= COMMIT_DOCUMENTS or now - self._committed_at >= COMMIT_SECONDS
+        if self._uncommitted and (force or due):
+            self._index.commit(self._put)
+            self._uncommitted = 0
+            self._committed_at = now
+
+
+def _landed(record: Record, described: Future[Described]) -> _Read:
+    return _Read(record, described.result())

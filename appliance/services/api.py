@@ -1,0 +1,333 @@
+"""The values that services return and faces show. A face knows these structs and ``services.client``, no more.
+
+All times are seconds since 1970-01-01 UTC. Ids are opaque strings that are safe in a URL. What a struct holds
+has already been reduced to what the caller may see.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+Role = Literal["user", "auditor", "admin"]
+Sort = Literal["date", "date-asc", "relevance"]
+
+
+class Person(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A name and an address for display; either may be empty."""
+
+    name: str = ""
+    address: str = ""
+
+
+class Caller(msgspec.Struct, frozen=True):
+    """Who a session belongs to."""
+
+    user_id: str
+    name: str
+    address: str
+    roles: tuple[Role, ...]
+    totp_enabled: bool = False
+    totp_required: bool = False  # administrators and auditors set TOTP up at their first sign-in
+    content_roles: bool = False  # an active auditor: may search all archives
+
+
+class SignedIn(msgspec.Struct, frozen=True):
+    """A new session; ``token`` goes into the cookie and nowhere else."""
+
+    token: str
+    caller: Caller
+    expires_at: int
+
+
+class Hit(msgspec.Struct, frozen=True):
+    """One line of a result list."""
+
+    id: str
+    subject: str
+    from_: tuple[Person, ...] = msgspec.field(name="from", default=())
+    to: tuple[Person, ...] = ()
+    date: int = 0
+    size: int = 0
+    attachments: int = 0
+    unparsed: bool = False
+    snippet: str = ""  # plain text
+    marks: tuple[tuple[int, int], ...] = ()  # (start, end) of the found words in ``snippet``
+    thread_size: int = 0
+
+
+class Bucket(msgspec.Struct, frozen=True):
+    """One value of a facet, how many hits have it, and the words that narrow the query to it."""
+
+    label: str
+    count: int
+    query: str
+
+
+class SearchPage(msgspec.Struct, frozen=True):
+    """One page of results. ``total`` is exact."""
+
+    query: str
+    total: int
+    offset: int
+    hits: tuple[Hit, ...]
+    years: tuple[Bucket, ...] = ()
+    senders: tuple[Bucket, ...] = ()
+    attachments: tuple[Bucket, ...] = ()  # with and without
+    milliseconds: float = 0.0
+    everywhere: bool = False  # an auditor's search over all archives
+
+
+class PartInfo(msgspec.Struct, frozen=True):
+    """One attachment as listed under a message."""
+
+    part: int
+    name: str
+    content_type: str
+    size: int
+    inline: bool = False
+    text_status: str = "none"
+
+
+class EnvelopeLine(msgspec.Struct, frozen=True):
+    """One recipient of the journal envelope that this caller may know of."""
+
+    address: str
+    kind: str  # to, cc, bcc, recipient
+    name: str = ""
+    expanded: str = ""
+    forwarded: str = ""
+
+
+class EnvelopeView(msgspec.Struct, frozen=True):
+    """What the journal report said, reduced to what this caller may see."""
+
+    sender: str = ""
+    on_behalf_of: str = ""
+    recipients: tuple[EnvelopeLine, ...] = ()
+    groups: tuple[str, ...] = ()
+    reduced: bool = False  # there is more that this caller may not see
+
+
+class ThreadItem(msgspec.Struct, frozen=True):
+    """One message of the conversation."""
+
+    id: str
+    subject: str
+    from_: tuple[Person, ...] = msgspec.field(name="from", default=())
+    date: int = 0
+    current: bool = False
+
+
+class CopyInfo(msgspec.Struct, frozen=True):
+    """One stored original of the message: when and how it came in, and its fingerprint."""
+
+    record: str
+    received_at: int
+    source: str
+    mailbox: str
+    sha256: str
+    size: int
+    report: bool = False
+
+
+class MessageView(msgspec.Struct, frozen=True):
+    """One message, opened. HTML is fetched apart (``message_html``) and shown in a sandboxed frame."""
+
+    id: str
+    subject: str
+    from_: tuple[Person, ...] = msgspec.field(name="from", default=())
+    to: tuple[Person, ...] = ()
+    cc: tuple[Person, ...] = ()
+    bcc: tuple[Person, ...] = ()  # only what this caller may see
+    reply_to: tuple[Person, ...] = ()
+    date: int = 0
+    received_at: int = 0
+    size: int = 0
+    text: str = ""
+    has_html: bool = False
+    attachments: tuple[PartInfo, ...] = ()
+    headers: tuple[tuple[str, str], ...] = ()  # all headers in their order, Bcc only where it may be seen
+    envelope: EnvelopeView | None = None
+    thread: tuple[ThreadItem, ...] = ()
+    copies: tuple[CopyInfo, ...] = ()
+    unparsed: bool = False
+    defects: tuple[str, ...] = ()
+    may_report: bool = False  # auditors: the journal report as received can be downloaded
+
+
+class HtmlView(msgspec.Struct, frozen=True):
+    """Sanitised HTML of a message. ``blocked`` counts remote things left out."""
+
+    html: str
+    blocked: int = 0
+
+
+class Download(msgspec.Struct, frozen=True):
+    """Bytes for a file; ``name`` is what the file should be called."""
+
+    name: str
+    content_type: str
+    content: bytes
+
+
+class MailboxInfo(msgspec.Struct, frozen=True):
+    """A journal mailbox: the door that Exchange sends to."""
+
+    id: str
+    name: str
+    address: str
+    state: Literal["active", "suspended", "deleted"]
+    unknown: Literal["keep", "create", "ignore"] = "keep"
+    networks: tuple[str, ...] = ()
+    tls_required: bool = False
+    records: int = 0
+    bytes: int = 0
+    last_at: int | None = None
+    created_at: int = 0
+
+
+class UserInfo(msgspec.Struct, frozen=True):
+    """A person (or shared mailbox) whose mail is kept."""
+
+    id: str
+    name: str
+    primary: str
+    aliases: tuple[str, ...] = ()
+    roles: tuple[Role, ...] = ("user",)
+    state: Literal["active", "disabled"] = "active"
+    sign_in: Literal["none", "invited", "password"] = "none"
+    totp_enabled: bool = False
+    messages: int = 0
+
+
+class UserPage(msgspec.Struct, frozen=True):
+    """A slice of the user list; ``total`` counts all that match."""
+
+    total: int
+    users: tuple[UserInfo, ...]
+
+
+class Invitation(msgspec.Struct, frozen=True):
+    """A one-time code with which a person sets a password; shown once."""
+
+    user_id: str
+    address: str
+    code: str
+    expires_at: int
+
+
+class ImportResult(msgspec.Struct, frozen=True):
+    """What a user import did, line by line where something was wrong."""
+
+    created: int
+    changed: int
+    unchanged: int
+    errors: tuple[tuple[int, str], ...] = ()  # (line number, sentence)
+
+
+class RoleRequest(msgspec.Struct, frozen=True):
+    """A wish to make somebody an auditor that a second auditor has to approve."""
+
+    id: str
+    user_id: str
+    address: str
+    reason: str
+    asked_by: str
+    asked_at: int
+
+
+class AuditLine(msgspec.Struct, frozen=True):
+    """One line of the audit trail."""
+
+    number: int
+    at: int
+    who: str
+    action: str
+    what: str
+    reason: str = ""
+
+
+class AuditPage(msgspec.Struct, frozen=True):
+    """A slice of the audit trail, newest first."""
+
+    total: int
+    lines: tuple[AuditLine, ...]
+
+
+class Alarm(msgspec.Struct, frozen=True):
+    """Something an administrator should look at."""
+
+    level: Literal["warning", "error"]
+    text: str
+    at: int
+
+
+class Status(msgspec.Struct, frozen=True):
+    """How the product is, in numbers; nothing in it is anybody's mail."""
+
+    version: str
+    started_at: int
+    unlocked: bool
+    unlocks_itself: bool
+    records: int  # message records in the log
+    projected: int  # of those, in the catalogue
+    messages: int  # distinct messages in the catalogue
+    indexed: int  # of those, searchable
+    unassigned: int
+    unparsed: int
+    users: int
+    mailboxes: int
+    volumes: int
+    volumes_signed: int
+    backlog: int  # records not searchable yet
+    oldest_unsearchable_seconds: float
+    last_message_at: int | None
+    per_minute: tuple[int, ...]  # messages received in each of the last 60 minutes, oldest first
+    log_bytes: int
+    index_bytes: int
+    disk_free: int
+    disk_total: int
+    accepted: int  # since start
+    refused: int
+    deferred: int
+    alarms: tuple[Alarm, ...] = ()
+    agrees: bool = True  # log, catalogue and index count the same
+
+
+class JobInfo(msgspec.Struct, frozen=True):
+    """Long work with its progress."""
+
+    id: str
+    kind: str
+    title: str
+    state: Literal["waiting", "running", "done", "failed", "stopped"]
+    done: int = 0
+    total: int = 0
+    message: str = ""
+    started_at: int = 0
+    finished_at: int | None = None
+    download: str = ""  # file name, when there is something to fetch
+
+
+class FirstRun(msgspec.Struct, frozen=True):
+    """Whether an administrator still has to be created."""
+
+    needed: bool
+    host: str = ""
+
+
+class SetupText(msgspec.Struct, frozen=True):
+    """What an administrator types into Exchange or Google for a mailbox, with the real values."""
+
+    title: str
+    steps: tuple[str, ...]
+
+
+class TotpSetup(msgspec.Struct, frozen=True):
+    """A new TOTP secret: as text, as otpauth URI and as an SVG QR code."""
+
+    secret: str
+    uri: str
+    qr_svg: str

@@ -1,0 +1,152 @@
+"""The open archive: everything a service needs, in one place, in the one process that may write settings."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from appliance.catalogue.store import Catalogue
+from appliance.errors import ConflictError, NotFoundError
+from appliance.extract.pool import ExtractPool
+from appliance.index import state
+from appliance.index.search import Index, Scope
+from appliance.ingest.owners import Owners
+from appliance.ingest.system_log import SystemLog
+from appliance.keys.keyring import Keyring, Unlocked
+from appliance.services.generations import Generation, Generations
+from appliance.services.paths import Paths
+from appliance.services.principal import Principal
+from appliance.settings import events
+from appliance.settings.store import Settings
+from appliance.store.reader import LogReader
+from appliance.store.writer import LogWriter
+
+ARCHIVER = "a0"
+"""Name of the archiver as a writer of volumes."""
+
+
+class Indexed(msgspec.Struct, frozen=True):
+    """The index in numbers; ``sequence`` is the last change of the catalogue that it covers."""
+
+    documents: int
+    bytes: int
+    sequence: int
+
+
+class Archive:
+    """One data folder, unlocked, with the right to write its settings.
+
+    Only one process at a time may have it open; a second one gets ConflictError.
+    """
+
+    def __init__(self, paths: Paths, keyring: Unlocked, *, clock: Callable[[], float] = time.time) -> None:
+        self.paths = paths
+        self.keyring = keyring
+        self.clock = clock
+        self.started_at = int(clock())
+        self._lock = _take(paths.lock)
+        self.settings = Settings(
+            paths.settings, column_key=keyring.key("settings"), lookup_key=keyring.key("settings-lookup")
+        )
+        self.reader = LogReader(paths.volumes, keyring)
+        self.writer = LogWriter(paths.volumes, ARCHIVER, reserve=0)
+        self.system_log = SystemLog(
+            reader=self.reader, writer=self.writer, keyring=keyring, settings=self.settings, clock=clock
+        )
+        self.system_log.replay()
+        self._pool: ExtractPool | None = None
+        self._pool_lock = threading.Lock()
+        self._generations = Generations(paths.projections)
+        self._generation_lock = threading.Lock()
+        self._open: tuple[Generation, Catalogue, Index] | None = None
+        self._owners: Owners | None = None
+
+    def close(self) -> None:
+        """Give everything back."""
+        self.writer.close()
+        if self._pool is not None:
+            self._pool.close()
+        if self._open is not None:
+            self._open[1].close()
+        self.settings.close()
+        os.close(self._lock)
+
+    # -- what is derived from the log -------------------------------------------------------------------------
+
+    @property
+    def catalogue(self) -> Catalogue:
+        """The catalogue in use."""
+        return self._projections()[1]
+
+    @property
+    def index(self) -> Index:
+        """The index in use."""
+        return self._projections()[2]
+
+    def _projections(self) -> tuple[Generation, Catalogue, Index]:
+        with self._generation_lock:
+            current = self._generations.current()
+            if self._open is None or self._open[0] != current:
+                # The old one is left to whoever still uses it in another thread.
+                self._open = (current, Catalogue(current.catalogue), Index(current.index))
+            return self._open
+
+    def indexed(self) -> Indexed:
+        """How far the index in use is."""
+        generation, _, index = self._projections()
+        found = state.read(generation.index)
+        everything = Scope(archives=None, hidden=())
+        return Indexed(index.count(everything), index.size(), found.sequence if found else 0)
+
+    @property
+    def pool(self) -> ExtractPool:
+        """The children in which mail is read; started when first needed."""
+        with self._pool_lock:
+            if self._pool is None:
+                self._pool = ExtractPool(workers=1)
+            return self._pool
+
+    # -- settings ---------------------------------------------------------------------------------------------
+
+    @property
+    def owners(self) -> Owners:
+        """Owner look-up with the settings of this moment."""
+        if self._owners is None or self._owners.position != self.settings.directory_version():
+            self._owners = Owners.load(self.settings, self.keyring.key("settings-lookup"))
+        return self._owners
+
+    def record(self, principal: Principal, event: events.Event) -> None:
+        """Append to the system log what the caller did or changed, and apply it."""
+        self.system_log.append(event, by=principal.id, client=principal.client)
+
+    def note(self, principal: Principal, action: str, what: str = "", reason: str = "") -> None:
+        """Write an audit line for something that changes no setting."""
+        self.record(principal, events.Noted(action=action, what=what, reason=reason))
+
+
+def load_keyring(paths: Paths) -> Keyring:
+    """The locked keyring of a data folder. Raises NotFoundError where there is no archive."""
+    if not paths.keyring.exists():
+        raise NotFoundError(
+            f"There is no archive in {paths.data}. Make one with `mailkeep --data {paths.data} init`."
+        )
+    return Keyring.load(paths.keyring)
+
+
+def _take(lock: Path) -> int:
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise ConflictError(
+            "Another mailkeep process has this archive open. Wait until it has finished, or stop it."
+        ) from None
+    return descriptor

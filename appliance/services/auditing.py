@@ -1,0 +1,51 @@
+"""The audit trail as auditors and administrators read it, and the check of everything that is stored."""
+
+from __future__ import annotations
+
+from sqlalchemy import func, select
+
+from appliance.services import api
+from appliance.services.archive import Archive
+from appliance.services.principal import Principal
+from appliance.settings import tables
+
+CONTENT_ACTIONS = ("search", "search.everywhere", "attachment.open", "export.begin")
+"""Actions whose ``what`` can hold words of somebody's mail or search: for auditors only."""
+
+
+def audit(
+    archive: Archive, principal: Principal, *, find: str = "", offset: int = 0, limit: int = 50
+) -> api.AuditPage:
+    """The audit trail, newest first. ``find`` narrows it to an action, such as ``sign-in`` or ``search``.
+
+    An administrator who is no auditor sees who did what, but not what was searched for.
+    """
+    if not principal.roles & {"admin", "auditor"}:
+        principal.require("auditor")
+    condition = tables.AuditRow.action.startswith(find.strip(), autoescape=True)
+    with archive.settings.read() as database:
+        total = database.scalar(select(func.count()).select_from(tables.AuditRow).where(condition)) or 0
+        rows = database.scalars(
+            select(tables.AuditRow)
+            .where(condition)
+            .order_by(tables.AuditRow.number.desc())
+            .offset(max(offset, 0))
+            .limit(min(max(limit, 0), 500))
+        ).all()
+        names = {row.id: row.name for row in database.scalars(select(tables.User))}
+    hide = not principal.is_auditor
+    return api.AuditPage(
+        total,
+        tuple(
+            api.AuditLine(
+                number=row.number, at=row.at // 1_000_000, who=names.get(row.by, row.by), action=row.action,
+                what="" if hide and row.action in CONTENT_ACTIONS else _readable(row.what, names), reason=row.reason,
+            )
+            for row in rows
+        ),
+    )  # fmt: skip
+
+
+def _readable(what: str, names: dict[str, str]) -> str:
+    """``what`` with the ids of users replaced by their names."""
+    return " ".join(names.get(word, word) for word in what.split(" "))

@@ -1,0 +1,146 @@
+"""The box's own way to the services: over the archiver's local socket, or, where none runs, in this process."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import msgspec
+
+from appliance.errors import UnavailableError
+from appliance.services.archive import Archive
+from appliance.services.client import StreamHead
+from appliance.services.dispatch import Dispatcher
+from appliance.services.paths import Paths
+from appliance.services.projecting import Projecting
+from appliance.services.reading import Download
+from appliance.services.server import local_principal
+from appliance.services.unlock import Secret, unlock
+from appliance.services.users import create_from_mail
+from appliance.services.wire import LARGEST_FRAME, LENGTH, Call, Reply, error_of, pack
+
+T = TypeVar("T")
+
+_decode = msgspec.msgpack.Decoder(Reply).decode
+
+
+class Box(Protocol):
+    """Services as the box calls them; errors are the services' own."""
+
+    def call(self, method: str, kind: type[T], /, **params: Any) -> T:
+        """The service's answer."""
+        ...
+
+    def stream(self, method: str, /, **params: Any) -> tuple[StreamHead, Iterator[bytes]]:
+        """A download."""
+        ...
+
+
+class RunningBox:
+    """The archiver that ``serve`` runs, over its local socket."""
+
+    def __init__(self, path: Path) -> None:
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._socket.connect(str(path))
+        self._stream = self._socket.makefile("rwb")
+
+    def close(self) -> None:
+        """Hang up."""
+        self._stream.close()
+        self._socket.close()
+
+    def call(self, method: str, kind: type[T], /, **params: Any) -> T:
+        """The service's answer."""
+        self._send(method, params)
+        reply = self._receive()
+        if reply.error is not None:
+            raise error_of(reply.error)
+        return msgspec.msgpack.decode(reply.result, type=kind)
+
+    def stream(self, method: str, /, **params: Any) -> tuple[StreamHead, Iterator[bytes]]:
+        """A download."""
+        self._send(method, params)
+        first = self._receive()
+        if first.error is not None:
+            raise error_of(first.error)
+        return msgspec.msgpack.decode(first.chunk or b"", type=StreamHead), self._chunks()
+
+    def _chunks(self) -> Iterator[bytes]:
+        while True:
+            reply = self._receive()
+            if reply.error is not None:
+                raise error_of(reply.error)
+            if reply.chunk is None:
+                return
+            yield reply.chunk
+
+    def _send(self, method: str, params: dict[str, Any]) -> None:
+        try:
+            self._stream.write(pack(Call(method=method, params=params)))
+            self._stream.flush()
+        except OSError as error:
+            raise UnavailableError("The archive has stopped. Start it with `mailkeep serve`.") from error
+
+    def _receive(self) -> Reply:
+        try:
+            head = self._stream.read(LENGTH.size)
+            length = LENGTH.unpack(head)[0] if len(head) == LENGTH.size else LARGEST_FRAME + 1
+            if length > LARGEST_FRAME:
+                raise UnavailableError("The archive broke off its answer. Nothing was lost; try again.")
+            return _decode(self._stream.read(length))
+        except (OSError, msgspec.DecodeError) as error:
+            raise UnavailableError("The archive broke off its answer. Nothing was lost; try again.") from error
+
+
+class OwnBox:
+    """The services in this process, for a box on which nothing runs."""
+
+    def __init__(self, dispatcher: Dispatcher) -> None:
+        self.dispatcher = dispatcher
+        self._principal = local_principal(os.getuid())
+
+    def project(self) -> None:
+        """Project what the log holds, since no projector runs here."""
+        archive = self.dispatcher.archive
+        projecting = Projecting(archive.paths, archive.keyring, create_user=partial(create_from_mail, archive))
+        projecting.finish()
+        projecting.close()
+
+    def call(self, method: str, kind: type[T], /, **params: Any) -> T:
+        """The service's answer."""
+        answer = self.dispatcher.from_box(Call(method=method, params=params), self._principal)
+        # Through the wire's types, so that both ways give the same.
+        return msgspec.convert(msgspec.to_builtins(answer, builtin_types=(bytes,)), kind)
+
+    def stream(self, method: str, /, **params: Any) -> tuple[StreamHead, Iterator[bytes]]:
+        """A download."""
+        answer = self.dispatcher.from_box(Call(method=method, params=params), self._principal)
+        if not isinstance(answer, Download):
+            raise UnavailableError(f"{method} is no download.")
+        return answer.head, answer.chunks
+
+
+@contextmanager
+def open_box(paths: Paths, secret: Secret | None = None) -> Iterator[RunningBox | OwnBox]:
+    """The services of a data folder, wherever they run."""
+    try:
+        running = RunningBox(paths.local_socket)
+    except (FileNotFoundError, ConnectionRefusedError):
+        archive = Archive(paths, unlock(paths, secret))
+        try:
+            yield OwnBox(Dispatcher(archive))
+        finally:
+            archive.close()
+    else:
+        try:
+            yield running
+        finally:
+            running.close()
+
+
+

@@ -1,0 +1,374 @@
+"""The faces' side of the archiver's socket: every service as an awaitable method.
+
+The web process holds nothing but this client and the session tokens that people's browsers send. What a session
+may see and do is decided on the other side.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from appliance.errors import UnavailableError
+from appliance.services import api
+from appliance.services.wire import LARGEST_FRAME, LENGTH, Call, Reply, error_of, pack
+
+T = TypeVar("T")
+
+_decoder = msgspec.msgpack.Decoder(Reply)
+_IDLE_CONNECTIONS = 8
+
+
+class StreamHead(msgspec.Struct, frozen=True):
+    """What is known of a download before its first byte; ``size`` is -1 where it is not known."""
+
+    name: str
+    content_type: str
+    size: int = -1
+
+
+class Stream:
+    """A download on its way: its head, then its bytes by ``async for``."""
+
+    def __init__(self, head: StreamHead, chunks: AsyncIterator[bytes]) -> None:
+        self.head = head
+        self._chunks = chunks
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self._chunks
+
+
+class ArchiveClient:
+    """Calls to the archiver over its Unix socket. Methods raise the ``MailkeepError`` that the service raised,
+    and ``UnavailableError`` where the archiver does not answer."""
+
+    def __init__(self, socket: Path) -> None:
+        self._socket = socket
+        self._idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
+
+    async def close(self) -> None:
+        """Give up the kept connections."""
+        while self._idle:
+            self._idle.pop()[1].close()
+
+    # -- signing in -------------------------------------------------------------------------------------------
+
+    async def first_run(self) -> api.FirstRun:
+        """Whether the first administrator still has to be created."""
+        return await self._call("first_run", api.FirstRun)
+
+    async def create_administrator(
+        self, *, code: str, name: str, address: str, password: str, client: str
+    ) -> api.SignedIn:
+        """The first administrator, with the set-up code that ``serve`` printed on the box."""
+        return await self._call(
+            "create_administrator",
+            api.SignedIn,
+            client=client,
+            code=code,
+            name=name,
+            address=address,
+            password=password,
+        )
+
+    async def sign_in(self, *, address: str, password: str, totp: str, client: str) -> api.SignedIn:
+        """A new session. Raises SignInError (code ``sign-in``) for anything wrong, also after too many tries."""
+        return await self._call(
+            "sign_in", api.SignedIn, client=client, address=address, password=password, totp=totp
+        )
+
+    async def sign_out(self, token: str) -> None:
+        """End a session."""
+        await self._call("sign_out", None, token)
+
+    async def caller(self, token: str) -> api.Caller:
+        """Who this session is. Raises SignInError when it has ended."""
+        return await self._call("caller", api.Caller, token)
+
+    async def accept_invitation(self, *, code: str, password: str, client: str) -> api.SignedIn:
+        """Set the first (or a new) password with a one-time code."""
+        return await self._call("accept_invitation", api.SignedIn, client=client, code=code, password=password)
+
+    async def change_password(self, token: str, *, old: str, new: str) -> None:
+        """Change one's own password; other sessions of the same person end."""
+        await self._call("change_password", None, token, old=old, new=new)
+
+    async def totp_begin(self, token: str) -> api.TotpSetup:
+        """A new TOTP secret, not in force before ``totp_confirm``."""
+        return await self._call("totp_begin", api.TotpSetup, token)
+
+    async def totp_confirm(self, token: str, *, code: str) -> api.Caller:
+        """Put the new TOTP secret in force."""
+        return await self._call("totp_confirm", api.Caller, token, code=code)
+
+    # -- finding and reading ----------------------------------------------------------------------------------
+
+    async def search(
+        self,
+        token: str,
+        *,
+        query: str,
+        sort: api.Sort = "date",
+        offset: int = 0,
+        limit: int = 25,
+        everywhere: bool = False,
+    ) -> api.SearchPage:
+        """A page of results. ``everywhere`` (auditors only) looks in all archives. Raises QueryError."""
+        return await self._call(
+            "search",
+            api.SearchPage,
+            token,
+            query=query,
+            sort=sort,
+            offset=offset,
+            limit=limit,
+            everywhere=everywhere,
+        )
+
+    async def message(self, token: str, *, id: str, everywhere: bool = False) -> api.MessageView:
+        """One message, opened. Raises NotFoundError also where the caller may not see it."""
+        return await self._call("message", api.MessageView, token, id=id, everywhere=everywhere)
+
+    async def message_html(
+        self, token: str, *, id: str, remote: bool = False, everywhere: bool = False
+    ) -> api.HtmlView:
+        """The message's HTML, sanitised; with remote images only when ``remote``."""
+        return await self._call("message_html", api.HtmlView, token, id=id, remote=remote, everywhere=everywhere)
+
+    async def part(self, token: str, *, id: str, part: int, everywhere: bool = False) -> Stream:
+        """One attachment."""
+        return await self._stream("part", token, id=id, part=part, everywhere=everywhere)
+
+    async def original(self, token: str, *, id: str, report: bool = False, everywhere: bool = False) -> Stream:
+        """The original, bit for bit; with ``report`` (auditors) the journal report as it was received."""
+        return await self._stream("original", token, id=id, report=report, everywhere=everywhere)
+
+    async def export_begin(
+        self, token: str, *, query: str = "", ids: tuple[str, ...] = (), everywhere: bool = False
+    ) -> api.JobInfo:
+        """A ZIP of EML with manifest.csv, of all hits of ``query`` or of ``ids``; made by a job."""
+        return await self._call(
+            "export_begin", api.JobInfo, token, query=query, ids=list(ids), everywhere=everywhere
+        )
+
+    async def jobs(self, token: str) -> tuple[api.JobInfo, ...]:
+        """The caller's jobs, newest first."""
+        return await self._call("jobs", tuple[api.JobInfo, ...], token)
+
+    async def job(self, token: str, *, id: str) -> api.JobInfo:
+        """One of the caller's jobs."""
+        return await self._call("job", api.JobInfo, token, id=id)
+
+    async def job_stop(self, token: str, *, id: str) -> api.JobInfo:
+        """Stop a job."""
+        return await self._call("job_stop", api.JobInfo, token, id=id)
+
+    async def job_download(self, token: str, *, id: str) -> Stream:
+        """What a finished job made."""
+        return await self._stream("job_download", token, id=id)
+
+    # -- administration ---------------------------------------------------------------------------------------
+
+    async def status(self, token: str) -> api.Status:
+        """The numbers of the status page (administrators)."""
+        return await self._call("status", api.Status, token)
+
+    async def mailboxes(self, token: str) -> tuple[api.MailboxInfo, ...]:
+        """All mailboxes."""
+        return await self._call("mailboxes", tuple[api.MailboxInfo, ...], token)
+
+    async def mailbox_create(
+        self,
+        token: str,
+        *,
+        name: str,
+        address: str,
+        unknown: str = "keep",
+        networks: tuple[str, ...] = (),
+        tls_required: bool = False,
+    ) -> api.MailboxInfo:
+        """A new journal mailbox. An empty ``address`` local part is filled with one nobody can guess."""
+        return await self._call(
+            "mailbox_create",
+            api.MailboxInfo,
+            token,
+            name=name,
+            address=address,
+            unknown=unknown,
+            networks=list(networks),
+            tls_required=tls_required,
+        )
+
+    async def mailbox_change(
+        self,
+        token: str,
+        *,
+        id: str,
+        name: str | None = None,
+        state: str | None = None,
+        unknown: str | None = None,
+        networks: tuple[str, ...] | None = None,
+        tls_required: bool | None = None,
+    ) -> api.MailboxInfo:
+        """Change what is given; ``state`` is active or suspended."""
+        return await self._call(
+            "mailbox_change",
+            api.MailboxInfo,
+            token,
+            id=id,
+            name=name,
+            state=state,
+            unknown=unknown,
+            networks=None if networks is None else list(networks),
+            tls_required=tls_required,
+        )
+
+    async def mailbox_delete(self, token: str, *, id: str) -> None:
+        """Delete an empty mailbox; ConflictError where it holds mail."""
+        await self._call("mailbox_delete", None, token, id=id)
+
+    async def mailbox_setup(self, token: str, *, id: str) -> tuple[api.SetupText, ...]:
+        """The set-up texts (Exchange Online, Google Workspace, others) with this mailbox's values."""
+        return await self._call("mailbox_setup", tuple[api.SetupText, ...], token, id=id)
+
+    async def users(self, token: str, *, find: str = "", offset: int = 0, limit: int = 50) -> api.UserPage:
+        """Users whose name or address contains ``find``."""
+        return await self._call("users", api.UserPage, token, find=find, offset=offset, limit=limit)
+
+    async def user(self, token: str, *, id: str) -> api.UserInfo:
+        """One user."""
+        return await self._call("user", api.UserInfo, token, id=id)
+
+    async def user_create(
+        self, token: str, *, name: str, primary: str, aliases: tuple[str, ...] = ()
+    ) -> api.UserInfo:
+        """A new user; receives the unassigned mail of the addresses."""
+        return await self._call(
+            "user_create", api.UserInfo, token, name=name, primary=primary, aliases=list(aliases)
+        )
+
+    async def user_change(
+        self,
+        token: str,
+        *,
+        id: str,
+        name: str | None = None,
+        primary: str | None = None,
+        aliases: tuple[str, ...] | None = None,
+        state: str | None = None,
+    ) -> api.UserInfo:
+        """Change what is given; ``state`` is active or disabled (sign-in; the archive stays)."""
+        return await self._call(
+            "user_change",
+            api.UserInfo,
+            token,
+            id=id,
+            name=name,
+            primary=primary,
+            aliases=None if aliases is None else list(aliases),
+            state=state,
+        )
+
+    async def user_import(self, token: str, *, csv: bytes) -> api.ImportResult:
+        """Users from a CSV file with the columns primary, aliases (;-separated), name."""
+        return await self._call("user_import", api.ImportResult, token, csv=csv)
+
+    async def user_invite(self, token: str, *, ids: tuple[str, ...] = ()) -> tuple[api.Invitation, ...]:
+        """One-time codes for these users, or, with none given, for all who never signed in."""
+        return await self._call("user_invite", tuple[api.Invitation, ...], token, ids=list(ids))
+
+    async def role_grant(self, token: str, *, id: str, role: str, reason: str) -> api.UserInfo:
+        """Give a role; an auditor's takes effect when a second auditor has approved it."""
+        return await self._call("role_grant", api.UserInfo, token, id=id, role=role, reason=reason)
+
+    async def role_revoke(self, token: str, *, id: str, role: str) -> api.UserInfo:
+        """Take a role away."""
+        return await self._call("role_revoke", api.UserInfo, token, id=id, role=role)
+
+    async def role_requests(self, token: str) -> tuple[api.RoleRequest, ...]:
+        """Appointments of auditors that wait for a second auditor."""
+        return await self._call("role_requests", tuple[api.RoleRequest, ...], token)
+
+    async def role_decide(self, token: str, *, id: str, approve: bool) -> None:
+        """Approve or refuse an appointment (auditors, not the one who asked)."""
+        await self._call("role_decide", None, token, id=id, approve=approve)
+
+    async def audit(self, token: str, *, find: str = "", offset: int = 0, limit: int = 50) -> api.AuditPage:
+        """The audit trail (auditors; administrators see it without what was searched for)."""
+        return await self._call("audit", api.AuditPage, token, find=find, offset=offset, limit=limit)
+
+    # -- the wire ---------------------------------------------------------------------------------------------
+
+    async def _call(
+        self, method: str, kind: type[T] | None, token: str = "", client: str = "", **params: Any
+    ) -> T:
+        connection = await self._send(Call(method=method, token=token, client=client, params=params))
+        reply = await self._receive(connection)
+        self._keep(connection)
+        if reply.error is not None:
+            raise error_of(reply.error)
+        if kind is None:
+            return None  # type: ignore[return-value]
+        return msgspec.msgpack.decode(reply.result, type=kind)
+
+    async def _stream(self, method: str, token: str, **params: Any) -> Stream:
+        connection = await self._send(Call(method=method, token=token, params=params))
+        first = await self._receive(connection)
+        if first.error is not None:
+            self._keep(connection)
+            raise error_of(first.error)
+        head = msgspec.msgpack.decode(first.chunk or b"", type=StreamHead)
+        return Stream(head, self._chunks(connection))
+
+    async def _chunks(self, connection: tuple[asyncio.StreamReader, asyncio.StreamWriter]) -> AsyncIterator[bytes]:
+        try:
+            while True:
+                reply = await self._receive(connection)
+                if reply.error is not None:
+                    raise error_of(reply.error)
+                if reply.chunk is None:
+                    self._keep(connection)
+                    return
+                yield reply.chunk
+        except BaseException:
+            connection[1].close()
+            raise
+
+    async def _send(self, call: Call) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        frame = pack(call)
+        while self._idle:
+            reader, writer = self._idle.pop()
+            if reader.at_eof() or writer.is_closing():
+                writer.close()
+                continue
+            writer.write(frame)
+            return reader, writer
+        try:
+            reader, writer = await asyncio.open_unix_connection(str(self._socket))
+        except OSError as error:
+            raise UnavailableError(
+                "The archive is not answering just now. Mail is still received; try again shortly."
+            ) from error
+        writer.write(frame)
+        return reader, writer
+
+    async def _receive(self, connection: tuple[asyncio.StreamReader, asyncio.StreamWriter]) -> Reply:
+        reader, writer = connection
+        try:
+            (length,) = LENGTH.unpack(await reader.readexactly(LENGTH.size))
+            if length > LARGEST_FRAME:
+                raise UnavailableError("The archive's answer could not be read.")
+            return _decoder.decode(await reader.readexactly(length))
+        except (OSError, EOFError, msgspec.DecodeError) as error:
+            writer.close()
+            raise UnavailableError("The archive broke off its answer. Try again shortly.") from error
+
+    def _keep(self, connection: tuple[asyncio.StreamReader, asyncio.StreamWriter]) -> None:
+        if len(self._idle) < _IDLE_CONNECTIONS:
+            self._idle.append(connection)
+        else:
+            connection[1].close()

@@ -1,0 +1,289 @@
+"""Signing in: passwords, one-time codes, TOTP, sessions, and the first administrator."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+import secrets
+import threading
+import time
+from collections.abc import Callable
+
+import pyotp
+import segno
+from cryptography.exceptions import InvalidKey
+from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
+from sqlalchemy import func, select
+
+from appliance.errors import ConflictError, ForbiddenError, SignInError, UsageError
+from appliance.mail.addresses import normalise
+from appliance.services import api
+from appliance.services.archive import Archive
+from appliance.services.principal import Principal
+from appliance.settings import events, tables
+
+SESSION_SECONDS = 12 * 3600
+INVITATION_SECONDS = 7 * 24 * 3600
+SHORTEST_PASSWORD = 10
+ARGON2 = {"length": 32, "iterations": 2, "lanes": 1, "memory_cost": 64 * 1024}
+
+TRIES = 5
+"""Wrong passwords for one address, or from one client, before it has to wait."""
+FIRST_WAIT = 30.0
+LONGEST_WAIT = 3600.0
+
+_WRONG = "The address, the password or the code is wrong."
+
+
+class Brake:
+    """Slows down guessing: after ``TRIES`` failures every further one doubles the wait for that key."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._failures: dict[str, tuple[int, float]] = {}
+        self._lock = threading.Lock()
+
+    def check(self, *keys: str) -> None:
+        """Raises SignInError while one of the keys has to wait."""
+        now = self._clock()
+        with self._lock:
+            wait = max((self._failures.get(key, (0, 0.0))[1] - now for key in keys), default=0.0)
+        if wait > 0:
+            minutes = int(wait // 60) + 1
+            raise SignInError(f"Too many wrong tries. Try again in {minutes} minute{'s' if minutes > 1 else ''}.")
+
+    def failed(self, *keys: str) -> None:
+        """Count a failure."""
+        now = self._clock()
+        with self._lock:
+            if len(self._failures) > 100_000:
+                self._failures = {key: one for key, one in self._failures.items() if one[1] > now}
+            for key in keys:
+                count = self._failures.get(key, (0, 0.0))[0] + 1
+                wait = min(FIRST_WAIT * 2 ** (count - TRIES), LONGEST_WAIT) if count >= TRIES else 0.0
+                self._failures[key] = (count, now + wait)
+
+    def passed(self, *keys: str) -> None:
+        """Forget the failures of these keys."""
+        with self._lock:
+            for key in keys:
+                self._failures.pop(key, None)
+
+
+class Identity:
+    """What signing in needs to remember between two calls."""
+
+    def __init__(self, archive: Archive) -> None:
+        self._archive = archive
+        self._brake = Brake()
+        self._pending_totp: dict[str, str] = {}
+        self._decoy = hash_password(secrets.token_urlsafe(16))
+        self.setup_code = secrets.token_hex(4).upper()
+        """Printed on the box while there is no administrator: proof that a browser's owner has access to it."""
+
+    # -- who is it --------------------------------------------------------------------------------------------
+
+    def principal(self, token: str, client: str) -> Principal:
+        """The caller of a session. Raises SignInError when there is no such session."""
+        token_hash = _token_hash(token)
+        user = self._archive.settings.session_user(token_hash) if token else None
+        if user is None:
+            raise SignInError("Your session has ended. Sign in again.")
+        with self._archive.settings.read() as database:
+            row = database.get(tables.User, user)
+            if row is None or row.state != "active":
+                raise SignInError("Your session has ended. Sign in again.")
+            roles = frozenset(
+                database.scalars(select(tables.Grant.role).where(tables.Grant.user_id == user)).all()
+            )
+            return Principal(
+                id=user, name=row.name, roles=roles | {"user"}, archives=frozenset({user}), client=client,
+                session=token_hash,
+            )  # fmt: skip
+
+    def caller(self, principal: Principal) -> api.Caller:
+        """The caller as a face shows it."""
+        with self._archive.settings.read() as database:
+            row = database.get_one(tables.User, principal.id)
+            address = database.scalar(
+                select(tables.Address.address)
+                .where(tables.Address.user_id == principal.id, tables.Address.until.is_(None))
+                .order_by(tables.Address.rank)
+            )
+            return api.Caller(
+                user_id=principal.id, name=row.name, address=address or "",
+                roles=tuple(sorted(principal.roles)),  # type: ignore[arg-type]
+                totp_enabled=bool(row.totp), content_roles=principal.is_auditor,
+            )  # fmt: skip
+
+    # -- signing in and out -----------------------------------------------------------------------------------
+
+    def sign_in(self, *, address: str, password: str, totp: str, client: str) -> api.SignedIn:
+        """A new session. Every reason to refuse gives the same answer, and takes the same time."""
+        settings = self._archive.settings
+        plain = normalise(address)
+        keys = (f"address {plain}", f"client {client}")
+        self._brake.check(*keys)
+        with settings.read() as database:
+            user = database.scalar(
+                select(tables.User)
+                .join(tables.Address)
+                .where(tables.Address.lookup == settings.lookup(plain), tables.Address.until.is_(None))
+            )
+            usable = user is not None and user.state == "active" and user.password is not None
+            right = check_password(password, user.password if user and usable and user.password else self._decoy)
+            if user is not None and usable and right and user.totp and not _totp_fits(user.totp, totp):
+                if not totp:
+                    raise SignInError("Enter the six digits of your authenticator app as well.")
+                right = False
+        if user is None or not usable or not right:
+            self._brake.failed(*keys)
+            self._archive.note(Principal(id="nobody", client=client), "sign-in.failed", plain)
+            raise SignInError(_WRONG)
+        self._brake.passed(*keys)
+        return self._open_session(user.id, client, "sign-in")
+
+    def sign_out(self, principal: Principal) -> None:
+        """End the caller's session."""
+        self._archive.settings.session_end(principal.session)
+        self._archive.note(principal, "sign-out")
+
+    def _open_session(self, user: str, client: str, action: str) -> api.SignedIn:
+        token = secrets.token_urlsafe(32)
+        expires = int(time.time()) + SESSION_SECONDS
+        self._archive.note(Principal(id=user, client=client), action)
+        self._archive.settings.session_open(_token_hash(token), user, expires)
+        return api.SignedIn(token, self.caller(self.principal(token, client)), expires)
+
+    # -- passwords --------------------------------------------------------------------------------------------
+
+    def accept_invitation(self, *, code: str, password: str, client: str) -> api.SignedIn:
+        """Set a password with a one-time code."""
+        key = f"client {client}"
+        self._brake.check(key)
+        code_hash = _code_hash(code)
+        with self._archive.settings.read() as database:
+            found = database.get(tables.Invitation, code_hash)
+            user = database.get(tables.User, found.user_id) if found else None
+            usable = found is not None and found.expires > time.time()
+        if not usable or user is None or user.state != "active":
+            self._brake.failed(key)
+            raise SignInError("This code is not valid any more. Ask your administrator for a new one.")
+        require_good_password(password)
+        who = Principal(id=user.id, client=client)
+        self._archive.record(who, events.InvitationUsed(code_hash))
+        self._archive.record(who, events.PasswordSet(user.id, hash_password(password)))
+        return self._open_session(user.id, client, "sign-in")
+
+    def change_password(self, principal: Principal, *, old: str, new: str) -> None:
+        """Change one's own password; other sessions of the person end."""
+        key = f"user {principal.id}"
+        self._brake.check(key)
+        with self._archive.settings.read() as database:
+            phc = database.get_one(tables.User, principal.id).password
+        if not check_password(old, phc or self._decoy):
+            self._brake.failed(key)
+            raise SignInError("The old password is wrong.")
+        require_good_password(new)
+        self._archive.record(principal, events.PasswordSet(principal.id, hash_password(new)))
+        self._archive.settings.session_open(principal.session, principal.id, int(time.time()) + SESSION_SECONDS)
+
+    def invite(self, principal: Principal, user: str, address: str) -> api.Invitation:
+        """A one-time code for a user; codes given out before are void."""
+        code = "-".join(secrets.token_hex(2).upper() for _ in range(5))
+        expires = int(time.time()) + INVITATION_SECONDS
+        self._archive.record(principal, events.InvitationMade(user, _code_hash(code), expires))
+        return api.Invitation(user, address, code, expires)
+
+    # -- TOTP (RFC 6238) --------------------------------------------------------------------------------------
+
+    def totp_begin(self, principal: Principal) -> api.TotpSetup:
+        """A new secret, not in force before it is confirmed."""
+        secret = pyotp.random_base32()
+        self._pending_totp[principal.id] = secret
+        uri = pyotp.TOTP(secret).provisioning_uri(name=self.caller(principal).address, issuer_name="mailkeep")
+        return api.TotpSetup(secret, uri, segno.make(uri).svg_inline(scale=4, border=2))
+
+    def totp_confirm(self, principal: Principal, *, code: str) -> api.Caller:
+        """Put the secret of ``totp_begin`` in force, given a code made with it."""
+        secret = self._pending_totp.get(principal.id)
+        if secret is None or not _totp_fits(secret, code):
+            raise SignInError("That code does not fit. Check the clock of your device and try the next one.")
+        self._archive.record(principal, events.TotpSet(principal.id, secret))
+        del self._pending_totp[principal.id]
+        return self.caller(principal)
+
+    # -- the first administrator ------------------------------------------------------------------------------
+
+    def needs_administrator(self) -> bool:
+        """Whether nobody has the role of administrator yet."""
+        with self._archive.settings.read() as database:
+            count = database.scalar(
+                select(func.count()).select_from(tables.Grant).where(tables.Grant.role == "admin")
+            )
+            return not count
+
+    def create_administrator(
+        self, *, code: str, name: str, address: str, password: str, client: str
+    ) -> api.SignedIn:
+        """The first administrator, made in the browser with the code that the box shows."""
+        if not self.needs_administrator():
+            raise ForbiddenError("There is an administrator already. Sign in, or ask for an invitation.")
+        self._brake.check("set-up")
+        if not hmac.compare_digest(code.strip().upper().encode(), self.setup_code.encode()):
+            self._brake.failed("set-up")
+            raise SignInError("That is not the set-up code that the box shows.")
+        require_good_password(password)
+        user = self.add_administrator(Principal(id="system", client=client), name, address, password)
+        return self._open_session(user, client, "sign-in")
+
+    def add_administrator(self, principal: Principal, name: str, address: str, password: str) -> str:
+        """Create a user who is an administrator. Returns its id."""
+        plain = normalise(address)
+        if "@" not in plain and plain != "admin":
+            raise UsageError("Enter a full address, such as anna@example.com.")
+        if self._archive.owners.archive_of(plain, int(self._archive.clock() * 1e6)):
+            raise ConflictError(f"The address {plain} belongs to another user.")
+        user = new_user_id()
+        self._archive.record(principal, events.UserPut(user, name or plain, (plain,)))
+        self._archive.record(principal, events.PasswordSet(user, hash_password(password)))
+        self._archive.record(principal, events.RoleGranted(user, "admin", "first administrator"))
+        return user
+
+
+def new_user_id() -> str:
+    """An id for a user and its archive: short, random, safe in a URL and as one word of the index."""
+    return "u" + secrets.token_hex(7)
+
+
+def require_good_password(password: str) -> None:
+    """Raises UsageError for a password that is too short to be one."""
+    if len(password) < SHORTEST_PASSWORD:
+        raise UsageError(f"Choose a password of at least {SHORTEST_PASSWORD} characters.")
+
+
+def hash_password(password: str) -> str:
+    """The password's Argon2id hash (RFC 9106) in PHC form."""
+    return Argon2id(salt=os.urandom(16), **ARGON2).derive_phc_encoded(password.encode())  # type: ignore[arg-type]
+
+
+def check_password(password: str, phc: str) -> bool:
+    """Whether the password fits."""
+    try:
+        Argon2id.verify_phc_encoded(password.encode(), phc)
+    except InvalidKey:
+        return False
+    return True
+
+
+def _totp_fits(secret: str, code: str) -> bool:
+    return pyotp.TOTP(secret).verify(code.replace(" ", ""), valid_window=1)
+
+
+def _token_hash(token: str) -> bytes:
+    return hashlib.sha256(token.encode()).digest()
+
+
+def _code_hash(code: str) -> bytes:
+    return hashlib.sha256("".join(filter(str.isalnum, code.upper())).encode()).digest()

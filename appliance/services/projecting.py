@@ -1,0 +1,123 @@
+"""The projector's process: one projection after another, whichever generation is in use, and the rebuild."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+
+from appliance.catalogue.store import Catalogue
+from appliance.errors import MailkeepError
+from appliance.extract.pool import ExtractPool
+from appliance.index.writer import IndexWriter
+from appliance.ingest.project import Projector
+from appliance.keys.keyring import Unlocked
+from appliance.services.generations import Generation, Generations
+from appliance.services.paths import Paths
+from appliance.settings.store import Settings
+from appliance.store.reader import LogReader
+
+log = logging.getLogger(__name__)
+
+PAUSE = 0.2
+"""Seconds between two looks at a log that had nothing new."""
+SULK = 5.0
+"""Seconds after something went wrong before it is tried again."""
+
+
+class Projecting:
+    """Keeps the generation in use up to date with the log."""
+
+    def __init__(self, paths: Paths, keyring: Unlocked, *, create_user: Callable[[str], None]) -> None:
+        self._create_user = create_user
+        self._paths = paths
+        self._keyring = keyring
+        self._settings = Settings(
+            paths.settings, column_key=keyring.key("settings"), lookup_key=keyring.key("settings-lookup")
+        )
+        self._pool = ExtractPool(workers=2)
+        self._generations = Generations(paths.projections)
+        self._open: Generation | None = None
+        self._catalogue: Catalogue | None = None
+        self._index: IndexWriter | None = None
+        self._projector: Projector | None = None
+
+    def run(self, stop: threading.Event) -> None:
+        """Project until ``stop``. What goes wrong is logged and tried again: the log is patient."""
+        while not stop.is_set():
+            try:
+                done = self._current().step()
+            except MailkeepError as error:
+                log.error("projection: %s", error.message)
+                self._leave()
+                stop.wait(SULK)
+                continue
+            if done == 0:
+                stop.wait(PAUSE)
+
+    def finish(self) -> None:
+        """Project all that the log holds now."""
+        self._current().finish()
+
+    def close(self) -> None:
+        """Give everything back."""
+        self._leave()
+        self._pool.close()
+        self._settings.close()
+
+    def _current(self) -> Projector:
+        generation = self._generations.current()
+        if self._projector is None or generation != self._open:
+            self._leave()
+            self._generations.remove_others()
+            self._open = generation
+            self._catalogue = Catalogue(generation.catalogue)
+            self._index = IndexWriter(generation.index)
+            self._projector = Projector(
+                reader=LogReader(self._paths.volumes, self._keyring),
+                keyring=self._keyring,
+                settings=self._settings,
+                catalogue=self._catalogue,
+                index=self._index,
+                pool=self._pool,
+                create_user=self._create_user,
+            )
+        return self._projector
+
+    def _leave(self) -> None:
+        if self._index is not None:
+            self._index.close()
+        if self._catalogue is not None:
+            self._catalogue.close()
+        self._projector = self._index = self._catalogue = None
+
+
+def rebuild(paths: Paths, keyring: Unlocked, progress: Callable[[int], None]) -> int:
+    """Make settings, catalogue and index anew from the log, beside those in use, then swap. Returns the records.
+
+    Searching goes on with the old state meanwhile. Mail that comes in during the rebuild is projected by whoever
+    follows the new generation next.
+    """
+    settings = Settings(
+        paths.settings, column_key=keyring.key("settings"), lookup_key=keyring.key("settings-lookup")
+    )
+    generations = Generations(paths.projections)
+    generation = generations.new()
+    catalogue, index = Catalogue(generation.catalogue), IndexWriter(generation.index)
+    pool = ExtractPool(workers=2)
+    projector = Projector(
+        reader=LogReader(paths.volumes, keyring), keyring=keyring, settings=settings, catalogue=catalogue,
+        index=index, pool=pool,
+    )  # fmt: skip
+    total = 0
+    try:
+        while done := projector.step():
+            total += done
+            progress(total)
+    finally:
+        index.close()
+        catalogue.close()
+        pool.close()
+        settings.close()
+    generations.use(generation)
+    return total

@@ -1,0 +1,267 @@
+"""Opening messages: what this caller may see of one, its parts, its original bytes.
+
+A message is a group of stored originals. A caller sees those that it owns, and the envelope of each only as far as
+it may know it. Every look into other people's mail is in the audit trail before the answer leaves.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import partial
+
+import msgspec
+
+from appliance.catalogue.store import RecordRow
+from appliance.errors import ForbiddenError, NotFoundError
+from appliance.extract.protocol import Described
+from appliance.mail import journal
+from appliance.mail import message as mail_message
+from appliance.mail.addresses import normalise
+from appliance.mail.audience import AUDITOR, Participant, audience
+from appliance.services import api
+from appliance.services.archive import Archive
+from appliance.services.client import StreamHead
+from appliance.services.principal import Principal, View
+from appliance.services.searching import people, scope_of
+from appliance.services.wire import CHUNK
+from appliance.store.reader import Record
+
+MOST_COPIES = 50
+"""Stored originals that one view looks into; a message has one or two."""
+
+HIDING_HEADERS = frozenset(
+    "bcc resent-bcc delivered-to x-delivered-to x-envelope-to x-original-to x-gm-original-to x-forwarded-to".split()
+)
+"""Headers that may name people whom the other recipients do not know of."""
+
+
+class Download(msgspec.Struct, frozen=True):
+    """A download on its way: its head and its bytes."""
+
+    head: StreamHead
+    chunks: Iterator[bytes]
+
+
+class _Copy(msgspec.Struct, frozen=True):
+    """One stored original, opened."""
+
+    row: RecordRow
+    record: Record
+    opened: Described
+    people: tuple[Participant, ...]
+
+    @property
+    def original(self) -> bytes:
+        """The message itself, without the report round it."""
+        return journal.original(self.record.original, self.opened.reading)
+
+
+def message(archive: Archive, principal: Principal, *, id: str, everywhere: bool = False) -> api.MessageView:
+    """One message, opened. Raises NotFoundError also where the caller may not know of it."""
+    view = principal.looking(everywhere=everywhere)
+    rows = visible_rows(archive, view, id)
+    archive.note(principal, "message.open", id, "")
+    copies = [_open(archive, row) for row in rows[:MOST_COPIES]]
+    first = copies[0]
+    facts = first.opened.facts
+    known = frozenset({*view.knows, AUDITOR}) if view.archives is None else view.knows
+    everyone = _everyone(copies)
+    seen = [one for one in everyone if one.visible_to(known)]
+    return api.MessageView(
+        id=message_id_of(archive, id),
+        subject=facts.subject,
+        from_=people(facts.from_),
+        to=people(facts.to),
+        cc=people(facts.cc),
+        bcc=tuple(api.Person(one.name, one.address) for one in seen if one.kind == "bcc"),
+        reply_to=people(facts.reply_to),
+        date=facts.date if facts.date is not None else first.row.received_at // 1_000_000,
+        received_at=first.row.received_at // 1_000_000,
+        size=facts.size,
+        text=facts.text,
+        has_html=facts.has_html,
+        attachments=tuple(
+            api.PartInfo(one.part, one.name, one.content_type, one.size, one.inline, one.text_status)
+            for one in facts.attachments
+        ),
+        headers=_headers(first, known, view),
+        envelope=_envelope(copies, seen, len(everyone) > len(seen)),
+        thread=_thread(archive, view, message_id_of(archive, id), facts.message_id, facts.references),
+        copies=tuple(_copy_info(archive, one) for one in copies),
+        unparsed=any(row.unparsed for row in rows),
+        defects=facts.defects,
+        may_report=principal.is_auditor,
+    )
+
+
+def message_html(
+    archive: Archive, principal: Principal, *, id: str, remote: bool = False, everywhere: bool = False
+) -> api.HtmlView:
+    """The message's HTML, sanitised; pictures from outside only with ``remote``."""
+    view = principal.looking(everywhere=everywhere)
+    copy = _open(archive, visible_rows(archive, view, id)[0])
+    # Looking at the same message in another form is the same look; only fetching pictures is noted again.
+    if remote:
+        archive.note(principal, "message.remote", id)
+    safe = archive.pool.sanitise(copy.original, remote=remote, cid_base=f"/m/{id}/part/").result()
+    return api.HtmlView(safe.html, safe.blocked)
+
+
+def part(archive: Archive, principal: Principal, *, id: str, part: int, everywhere: bool = False) -> Download:
+    """One attachment."""
+    view = principal.looking(everywhere=everywhere)
+    copy = _open(archive, visible_rows(archive, view, id)[0])
+    about, content = mail_message.part(copy.original, part)
+    archive.note(principal, "attachment.open", f"{id} {part} {about.name}")
+    return Download(StreamHead(about.name or f"part-{part}", about.content_type, len(content)), _slices(content))
+
+
+def original(
+    archive: Archive, principal: Principal, *, id: str, report: bool = False, everywhere: bool = False
+) -> Download:
+    """The original, bit for bit: the message that was journaled, or with ``report`` what was received."""
+    view = principal.looking(everywhere=everywhere)
+    rows = visible_rows(archive, view, id)
+    if report:
+        principal.require("auditor")
+    copy = _downloadable(archive, principal, view, rows)
+    archive.note(principal, "message.report" if report else "message.download", id)
+    content = copy.record.original if report else copy.original
+    name = _file_name(copy.opened.facts.subject, id)
+    return Download(StreamHead(name, "message/rfc822", len(content)), _slices(content))
+
+
+# -- finding what may be seen ---------------------------------------------------------------------------------
+
+
+def message_id_of(archive: Archive, id: str) -> str:
+    """A message's id, given that or the id of one of its records (as the SMTP reply names it)."""
+    try:
+        raw = bytes.fromhex(id.replace("-", ""))
+    except ValueError:
+        raise NotFoundError("There is no such message in your archive.") from None
+    return archive.catalogue.message_of_record(raw) or raw.hex()
+
+
+def visible_rows(archive: Archive, view: View, id: str) -> list[RecordRow]:
+    """The message's records that lie within the view, first received first. Raises NotFoundError for none."""
+    rows = [row for row in archive.catalogue.records_of(message_id_of(archive, id)) if view.sees(row.archives)]
+    if not rows:
+        raise NotFoundError("There is no such message in your archive.")
+    return rows
+
+
+def may_hold(copy: _Copy, view: View) -> bool:
+    """Whether the original may go to this caller as it is: it names nobody whom the caller may not know of."""
+    return all(one.visible_to(view.knows) for one in copy.people if _is_in_headers(copy, one))
+
+
+def _is_in_headers(copy: _Copy, participant: Participant) -> bool:
+    facts = copy.opened.facts
+    named = {one.address for one in facts.bcc} | {normalise(one) for one in facts.delivered}
+    return participant.address in named
+
+
+def _downloadable(archive: Archive, principal: Principal, view: View, rows: list[RecordRow]) -> _Copy:
+    """The first original that may go to the caller as it is."""
+    for row in rows[:MOST_COPIES]:
+        copy = _open(archive, row)
+        if view.archives is None or principal.is_auditor or may_hold(copy, view):
+            return copy
+    raise ForbiddenError(
+        "This original names recipients that you may not know of, so it cannot be handed out as it is. "
+        "An auditor can download it."
+    )
+
+
+def open_for_export(archive: Archive, principal: Principal, view: View, id: str) -> tuple[RecordRow, bytes, str]:
+    """The record, original and subject of a message that is exported. Raises as ``original`` does."""
+    copy = _downloadable(archive, principal, view, visible_rows(archive, view, id))
+    return copy.row, copy.original, copy.opened.facts.subject
+
+
+def _open(archive: Archive, row: RecordRow) -> _Copy:
+    record = archive.reader.read(row.volume, row.offset)
+    opened = archive.pool.describe(record.original, attachments=False).result()
+    who = audience(
+        opened.reading,
+        opened.facts,
+        record.provenance,
+        partial(archive.owners.archive_of, at=row.received_at),
+        frozenset(put.address for put, _, _ in archive.settings.all_mailboxes()),
+    )
+    return _Copy(row, record, opened, who)
+
+
+# -- showing it -----------------------------------------------------------------------------------------------
+
+
+def _everyone(copies: list[_Copy]) -> list[Participant]:
+    """All participants once; who is open in one copy is open."""
+    found: dict[tuple[str, str], Participant] = {}
+    for copy in copies:
+        for one in copy.people:
+            key = (one.kind, one.address)
+            if key not in found or one.seen_by is None:
+                found[key] = one
+    return list(found.values())
+
+
+def _headers(copy: _Copy, known: frozenset[str], view: View) -> tuple[tuple[str, str], ...]:
+    headers = mail_message.all_headers(copy.original)
+    if view.archives is None or may_hold(copy, View(view.archives, known)):
+        return headers
+    return tuple((name, value) for name, value in headers if name.lower() not in HIDING_HEADERS)
+
+
+def _envelope(copies: list[_Copy], seen: list[Participant], reduced: bool) -> api.EnvelopeView | None:
+    if not any(copy.opened.reading.report for copy in copies):
+        return None
+    named = {one.kind: one.address for one in seen}
+    return api.EnvelopeView(
+        sender=named.get("sender", ""),
+        on_behalf_of=named.get("on-behalf-of", ""),
+        recipients=tuple(
+            api.EnvelopeLine(one.address, one.kind, one.name, one.expanded, one.forwarded)
+            for one in seen
+            if one.kind not in ("sender", "on-behalf-of", "group")
+        ),
+        groups=tuple(one.address for one in seen if one.kind == "group"),
+        reduced=reduced,
+    )
+
+
+def _thread(
+    archive: Archive, view: View, id: str, message_id: str, references: tuple[str, ...]
+) -> tuple[api.ThreadItem, ...]:
+    found = archive.index.thread(message_id, references, scope_of(view))
+    items = (
+        api.ThreadItem(one.id, one.subject, people(one.from_), one.date, one.id == id)
+        for one in sorted(found, key=lambda one: (one.date, one.id))
+    )
+    return tuple(items) if len(found) > 1 else ()
+
+
+def _copy_info(archive: Archive, copy: _Copy) -> api.CopyInfo:
+    names = {put.mailbox: put.name for put, _, _ in archive.settings.all_mailboxes()}
+    return api.CopyInfo(
+        record=copy.row.record_id.hex(),
+        received_at=copy.row.received_at // 1_000_000,
+        source=copy.record.provenance.source,
+        mailbox=names.get(copy.row.mailbox, ""),
+        sha256=copy.opened.original_sha256.hex(),
+        size=copy.opened.facts.size,
+        report=copy.row.report,
+    )
+
+
+def _slices(content: bytes) -> Iterator[bytes]:
+    for start in range(0, len(content), CHUNK):
+        yield content[start : start + CHUNK]
+
+
+def _file_name(subject: str, id: str) -> str:
+    """The subject as a file name on any system, the id where there is none."""
+    name = re.sub(r'[\x00-\x1f<>:"/\\|?*]+', " ", subject).strip(" .")[:80].strip(" .")
+    return f"{name or id}.eml"

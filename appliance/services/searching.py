@@ -1,0 +1,87 @@
+"""Searching: a query, a view, a page of hits."""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime
+
+from appliance.errors import UsageError
+from appliance.index.search import Found, Scope
+from appliance.mail.facts import Mailbox
+from appliance.mail.query import parse
+from appliance.services import api
+from appliance.services.archive import Archive
+from appliance.services.principal import Principal, View
+
+MOST_HITS = 500
+"""Hits on one page."""
+
+
+def search(
+    archive: Archive,
+    principal: Principal,
+    *,
+    query: str,
+    sort: str = "date",
+    offset: int = 0,
+    limit: int = 25,
+    everywhere: bool = False,
+) -> api.SearchPage:
+    """A page of what the caller may see. Raises QueryError with the place where the query cannot be understood."""
+    view = principal.looking(everywhere=everywhere)
+    page = search_view(archive, view, query=query, sort=sort, offset=offset, limit=limit)
+    archive.note(principal, "search.everywhere" if everywhere else "search", f"{query} → {page.total}")
+    return page
+
+
+def search_view(
+    archive: Archive, view: View, *, query: str, sort: str = "date", offset: int = 0, limit: int = 25
+) -> api.SearchPage:
+    """The search itself; who may ask for this view has been decided."""
+    if sort not in ("date", "date-asc", "relevance"):
+        raise UsageError("Results are sorted by date, date-asc or relevance.")
+    if offset < 0 or not 0 <= limit <= MOST_HITS:
+        raise UsageError(f"A page has up to {MOST_HITS} hits.")
+    started = time.perf_counter()
+    node = parse(query, today=datetime.fromtimestamp(archive.clock()).date())
+    results = archive.index.search(node, scope_of(view), sort=sort, offset=offset, limit=limit, facets=True)
+    return api.SearchPage(
+        query=query,
+        total=results.total,
+        offset=offset,
+        hits=tuple(hit_of(one) for one in results.hits),
+        years=tuple(api.Bucket(str(year), count, f"on:{year}") for year, count in results.facets.years),
+        senders=tuple(
+            api.Bucket(address, count, f"from:{address}") for address, count in results.facets.senders
+        ),
+        attachments=tuple(
+            api.Bucket(label, count, words)
+            for label, count, words in (
+                ("With attachment", results.facets.with_attachment, "has:attachment"),
+                ("Without", results.facets.without_attachment, "-has:attachment"),
+            )
+        ),
+        milliseconds=(time.perf_counter() - started) * 1000,
+        everywhere=view.archives is None,
+    )
+
+
+def scope_of(view: View) -> Scope:
+    """The view in the index's terms."""
+    return Scope(
+        archives=None if view.archives is None else tuple(sorted(view.archives)), hidden=tuple(sorted(view.knows))
+    )
+
+
+def hit_of(found: Found) -> api.Hit:
+    """One line of a result list."""
+    return api.Hit(
+        id=found.id, subject=found.subject, from_=people(found.from_), to=people(found.to), date=found.date,
+        size=found.size, attachments=found.attachments, unparsed=found.unparsed, snippet=found.snippet,
+        marks=found.marks,
+    )  # fmt: skip
+
+
+def people(mailboxes: tuple[Mailbox, ...]) -> tuple[api.Person, ...]:
+    """Mailboxes as faces show them."""
+    return tuple(api.Person(one.name, one.address) for one in mailboxes)

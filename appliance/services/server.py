@@ -1,0 +1,148 @@
+"""The archiver's sockets: one for the web process, one for the box itself.
+
+Who reaches the web socket can ask what a signed-in person may ask, given that person's session, and nothing else.
+The local socket is for root, for the archive's own user and for members of the group ``mailkeep-audit``; the
+gateway and the web process are confined away from it.
+"""
+
+from __future__ import annotations
+
+import grp
+import logging
+import os
+import pwd
+import socket
+import struct
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from appliance.errors import ForbiddenError, MailkeepError, UnavailableError, UsageError
+from appliance.services.dispatch import Dispatcher
+from appliance.services.principal import Principal
+from appliance.services.reading import Download
+from appliance.services.wire import LARGEST_FRAME, LENGTH, Call, Reply, failure_of, pack
+
+log = logging.getLogger(__name__)
+
+LOCAL_GROUP = "mailkeep-audit"
+
+_decode = msgspec.msgpack.Decoder(Call).decode
+_PEER = struct.Struct("3i")  # struct ucred: pid, uid, gid
+
+Answer = Callable[[Call], Any]
+
+
+class Server:
+    """Listens on both sockets, with a thread for each connection."""
+
+    def __init__(self, dispatcher: Dispatcher) -> None:
+        self._dispatcher = dispatcher
+        self._listeners: list[socket.socket] = []
+
+    def start(self) -> None:
+        """Open the sockets and answer until ``close``."""
+        paths = self._dispatcher.archive.paths
+        self._listen(paths.web_socket, self._web)
+        self._listen(paths.local_socket, self._local)
+
+    def close(self) -> None:
+        """Stop listening; connections end with the process."""
+        for listener in self._listeners:
+            listener.close()
+
+    def _listen(self, path: Path, accept: Callable[[socket.socket], Answer]) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        listener.bind(str(path))
+        path.chmod(0o660)
+        listener.listen(64)
+        self._listeners.append(listener)
+        threading.Thread(target=self._accept, args=(listener, accept), daemon=True).start()
+
+    def _accept(self, listener: socket.socket, accept: Callable[[socket.socket], Answer]) -> None:
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=_serve, args=(connection, accept), daemon=True).start()
+
+    def _web(self, _connection: socket.socket) -> Answer:
+        return self._dispatcher.from_web
+
+    def _local(self, connection: socket.socket) -> Answer:
+        principal = local_principal(_peer_uid(connection))
+        return lambda call: self._dispatcher.from_box(call, principal)
+
+
+def local_principal(uid: int) -> Principal:
+    """The built-in auditor that a Unix user acts as. Raises ForbiddenError for users who may not."""
+    try:
+        entry = pwd.getpwuid(uid)
+        name, groups = entry.pw_name, os.getgrouplist(entry.pw_name, entry.pw_gid)
+    except KeyError:
+        name, groups = str(uid), []
+    if uid not in (0, os.getuid()) and _group_id(LOCAL_GROUP) not in groups:
+        raise ForbiddenError(f"Only root and members of the group {LOCAL_GROUP} may use the archive's command line.")
+    return Principal(id=f"local:{name}", name=name, roles=frozenset({"admin", "auditor"}))
+
+
+def _group_id(name: str) -> int | None:
+    try:
+        return grp.getgrnam(name).gr_gid
+    except KeyError:
+        return None
+
+
+def _peer_uid(connection: socket.socket) -> int:
+    raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size)
+    return int(_PEER.unpack(raw)[1])
+
+
+def _serve(connection: socket.socket, accept: Callable[[socket.socket], Answer]) -> None:
+    with connection, connection.makefile("rwb") as stream:
+        try:
+            answer = accept(connection)
+        except MailkeepError as refused:
+            stream.write(pack(Reply(error=failure_of(refused))))
+            stream.flush()
+            return
+        while True:
+            try:
+                head = stream.read(LENGTH.size)
+                if len(head) < LENGTH.size:
+                    return
+                (length,) = LENGTH.unpack(head)
+                if length > LARGEST_FRAME:
+                    return
+                for frame in _replies(answer, stream.read(length)):
+                    stream.write(frame)
+                stream.flush()
+            except (OSError, ValueError):
+                return
+
+
+def _replies(answer: Answer, raw: bytes) -> Iterator[bytes]:
+    """The frames that answer one call; whatever goes wrong becomes an error frame."""
+    try:
+        result = answer(_decode(raw))
+        if isinstance(result, Download):
+            yield pack(Reply(chunk=msgspec.msgpack.encode(result.head)))
+            for chunk in result.chunks:
+                yield pack(Reply(chunk=chunk))
+            result = None
+        yield pack(Reply(result=msgspec.Raw(msgspec.msgpack.encode(result))))
+    except MailkeepError as error:
+        yield pack(Reply(error=failure_of(error)))
+    except (TypeError, msgspec.DecodeError):
+        log.exception("a call that cannot be understood")
+        yield pack(Reply(error=failure_of(UsageError("That call cannot be understood."))))
+    except Exception:  # the caller gets a sentence, the log the trace: a fault in one call must not end the archiver
+        log.exception("a call failed")
+        sorry = UnavailableError("Something went wrong inside mailkeep. Nothing was lost; the log has the details.")
+        yield pack(Reply(error=failure_of(sorry)))

@@ -1,0 +1,201 @@
+"""Applying one log entry to settings.db: the only code that changes what the log decides."""
+
+from __future__ import annotations
+
+import json
+from functools import singledispatch
+
+from sqlalchemy import delete, select
+from sqlalchemy.orm import Session as Database
+
+from appliance.settings import events, tables
+from appliance.settings.addresses import Holding, first_moment
+from appliance.settings.columns import lookup
+
+
+class Context:
+    """What an entry is applied to: the transaction, the key of look-ups, and the entry's number and time."""
+
+    def __init__(self, database: Database, lookup_key: bytes, entry: events.Entry) -> None:
+        self.database = database
+        self.lookup_key = lookup_key
+        self.entry = entry
+
+
+def apply(database: Database, lookup_key: bytes, entry: events.Entry) -> None:
+    """Carry out ``entry`` in the transaction ``database`` and write its audit line."""
+    context = Context(database, lookup_key, entry)
+    action, what, reason = _apply(entry.event, context)
+    database.add(
+        tables.AuditRow(
+            number=entry.number,
+            at=entry.at,
+            by=entry.by,
+            action=action,
+            what=what,
+            reason=reason,
+            client=entry.client,
+        )
+    )
+
+
+@singledispatch
+def _apply(event: object, _context: Context) -> tuple[str, str, str]:
+    """Returns (action, what, reason) for the audit trail."""
+    raise TypeError(f"no such event: {type(event).__name__}")
+
+
+@_apply.register
+def _(event: events.UserPut, context: Context) -> tuple[str, str, str]:
+    database = context.database
+    user = database.get(tables.User, event.user)
+    action = "user.change" if user else "user.create"
+    if user is None:
+        user = tables.User(id=event.user, origin=event.origin, created_at=context.entry.at, name="", state="")
+        database.add(user)
+        database.flush()
+    user.name, user.state = event.name, event.state
+    _hold_addresses(event, context)
+    if event.state == "disabled":
+        database.execute(delete(tables.Session).where(tables.Session.user_id == event.user))
+    return action, f"{event.name} <{', '.join(event.addresses)}> {event.state}", ""
+
+
+def _hold_addresses(event: events.UserPut, context: Context) -> None:
+    database, now, number = context.database, context.entry.at, context.entry.number
+    open_rows = {
+        row.lookup: row
+        for row in database.scalars(
+            select(tables.Address).where(tables.Address.user_id == event.user, tables.Address.until.is_(None))
+        )
+    }
+    for rank, address in enumerate(event.addresses):
+        key = lookup(context.lookup_key, address)
+        row = open_rows.pop(key, None)
+        if row is not None:
+            row.rank = rank
+            continue
+        earlier = database.scalars(select(tables.Address).where(tables.Address.lookup == key)).all()
+        since = first_moment(Holding(one.user_id, one.since, one.until) for one in earlier)
+        database.add(
+            tables.Address(
+                user_id=event.user,
+                lookup=key,
+                address=address,
+                rank=rank,
+                since=since,
+                until=None,
+                number=number,
+            )
+        )
+    for row in open_rows.values():
+        row.until, row.number = now, number
+
+
+@_apply.register
+def _(event: events.PasswordSet, context: Context) -> tuple[str, str, str]:
+    user = context.database.get_one(tables.User, event.user)
+    user.password = event.phc or None
+    context.database.execute(delete(tables.Session).where(tables.Session.user_id == event.user))
+    context.database.execute(delete(tables.Invitation).where(tables.Invitation.user_id == event.user))
+    return ("password.set" if event.phc else "password.remove"), event.user, ""
+
+
+@_apply.register
+def _(event: events.TotpSet, context: Context) -> tuple[str, str, str]:
+    context.database.get_one(tables.User, event.user).totp = event.secret or None
+    return ("totp.set" if event.secret else "totp.remove"), event.user, ""
+
+
+@_apply.register
+def _(event: events.InvitationMade, context: Context) -> tuple[str, str, str]:
+    context.database.execute(delete(tables.Invitation).where(tables.Invitation.user_id == event.user))
+    context.database.add(tables.Invitation(code_hash=event.code_hash, user_id=event.user, expires=event.expires))
+    return "user.invite", event.user, ""
+
+
+@_apply.register
+def _(event: events.InvitationUsed, context: Context) -> tuple[str, str, str]:
+    context.database.execute(delete(tables.Invitation).where(tables.Invitation.code_hash == event.code_hash))
+    return "invitation.use", "", ""
+
+
+@_apply.register
+def _(event: events.RoleAsked, context: Context) -> tuple[str, str, str]:
+    context.database.add(
+        tables.GrantRequest(
+            id=event.request, user_id=event.user, role=event.role, reason=event.reason,
+            asked_by=context.entry.by, at=context.entry.at,
+        )
+    )  # fmt: skip
+    return "role.ask", f"{event.role} {event.user}", event.reason
+
+
+@_apply.register
+def _(event: events.RoleGranted, context: Context) -> tuple[str, str, str]:
+    context.database.merge(
+        tables.Grant(
+            user_id=event.user, role=event.role, reason=event.reason, granted_by=context.entry.by,
+            at=context.entry.at,
+        )
+    )  # fmt: skip
+    if event.request:
+        context.database.execute(delete(tables.GrantRequest).where(tables.GrantRequest.id == event.request))
+    return "role.grant", f"{event.role} {event.user}", event.reason
+
+
+@_apply.register
+def _(event: events.RoleRefused, context: Context) -> tuple[str, str, str]:
+    context.database.execute(delete(tables.GrantRequest).where(tables.GrantRequest.id == event.request))
+    return "role.refuse", event.request, ""
+
+
+@_apply.register
+def _(event: events.RoleRevoked, context: Context) -> tuple[str, str, str]:
+    context.database.execute(
+        delete(tables.Grant).where(tables.Grant.user_id == event.user, tables.Grant.role == event.role)
+    )
+    return "role.revoke", f"{event.role} {event.user}", ""
+
+
+@_apply.register
+def _(event: events.MailboxPut, context: Context) -> tuple[str, str, str]:
+    row = context.database.get(tables.Mailbox, event.mailbox)
+    action = "mailbox.change" if row else "mailbox.create"
+    if row is None:
+        row = tables.Mailbox(id=event.mailbox, created_at=context.entry.at)
+        context.database.add(row)
+    row.name, row.address, row.state, row.unknown = event.name, event.address, event.state, event.unknown
+    row.networks, row.tls_required = json.dumps(event.networks), event.tls_required
+    row.domains = json.dumps(event.domains)
+    if event.state == "deleted":
+        row.deleted_at = context.entry.at
+        action = "mailbox.delete"
+    return action, f"{event.name} <{event.address}> {event.state} unknown={event.unknown}", ""
+
+
+@_apply.register
+def _(event: events.GatewaySet, context: Context) -> tuple[str, str, str]:
+    context.database.merge(tables.Gateway(id=1, hostname=event.hostname, size_limit=event.size_limit))
+    return "gateway.set", f"{event.hostname} {event.size_limit}", ""
+
+
+@_apply.register
+def _(event: events.HoldPlaced, context: Context) -> tuple[str, str, str]:
+    context.database.merge(
+        tables.Hold(
+            id=event.hold, reason=event.reason, archive=event.archive, since=event.since, until=event.until
+        )
+    )
+    return "hold.place", f"{event.hold} {event.archive or 'all archives'}", event.reason
+
+
+@_apply.register
+def _(event: events.HoldReleased, context: Context) -> tuple[str, str, str]:
+    context.database.execute(delete(tables.Hold).where(tables.Hold.id == event.hold))
+    return "hold.release", event.hold, ""
+
+
+@_apply.register
+def _(event: events.Noted, _context: Context) -> tuple[str, str, str]:
+    return event.action, event.what, event.reason

@@ -1,0 +1,171 @@
+"""What can happen to settings, and what people do that must be remembered: the entries of the system log.
+
+Settings and audit share one log and one numbering. Every change of a setting is therefore an audit line by
+construction, and a look into mail is an entry that changes nothing. An ``Entry`` is stored as MessagePack in a
+record of a system volume; ``settings.db`` is what results from applying all of them in order.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Literal
+
+import msgspec
+
+Unknown = Literal["keep", "create", "ignore"]
+
+
+class UserPut(msgspec.Struct, frozen=True, tag=True):
+    """A user is created or renamed, and holds exactly these addresses from now on (the first is the primary)."""
+
+    user: str
+    name: str
+    addresses: tuple[str, ...]
+    state: Literal["active", "disabled"] = "active"
+    origin: str = "admin"  # admin, import, mail (the mailbox's rule for unknown addresses)
+
+
+class PasswordSet(msgspec.Struct, frozen=True, tag=True):
+    """A password hash in PHC form; empty takes the password away."""
+
+    user: str
+    phc: str
+
+
+class TotpSet(msgspec.Struct, frozen=True, tag=True):
+    """A TOTP secret in base32; empty takes it away."""
+
+    user: str
+    secret: str
+
+
+class InvitationMade(msgspec.Struct, frozen=True, tag=True):
+    """A one-time code was handed out; only its hash is kept."""
+
+    user: str
+    code_hash: bytes
+    expires: int  # seconds
+
+
+class InvitationUsed(msgspec.Struct, frozen=True, tag=True):
+    """A one-time code set a password."""
+
+    code_hash: bytes
+
+
+class RoleAsked(msgspec.Struct, frozen=True, tag=True):
+    """Somebody is to become an auditor; a second auditor decides."""
+
+    request: str
+    user: str
+    role: str
+    reason: str
+
+
+class RoleGranted(msgspec.Struct, frozen=True, tag=True):
+    """A role is in force; ``request`` names the wish that was approved, if there was one."""
+
+    user: str
+    role: str
+    reason: str
+    request: str = ""
+
+
+class RoleRefused(msgspec.Struct, frozen=True, tag=True):
+    """A wish was refused."""
+
+    request: str
+
+
+class RoleRevoked(msgspec.Struct, frozen=True, tag=True):
+    """A role is no longer in force."""
+
+    user: str
+    role: str
+
+
+class MailboxPut(msgspec.Struct, frozen=True, tag=True):
+    """A mailbox is created or changed. The id is 16 bytes; its keys are in the keyring under that id."""
+
+    mailbox: bytes
+    name: str
+    address: str
+    state: Literal["active", "suspended", "deleted"] = "active"
+    unknown: Unknown = "keep"
+    networks: tuple[str, ...] = ()
+    tls_required: bool = False
+    domains: tuple[str, ...] = ()
+
+
+class GatewaySet(msgspec.Struct, frozen=True, tag=True):
+    """Host name and limits of the gateway."""
+
+    hostname: str
+    size_limit: int
+
+
+class HoldPlaced(msgspec.Struct, frozen=True, tag=True):
+    """Nothing of this archive (empty: of any archive) received in the period may be erased."""
+
+    hold: str
+    reason: str
+    archive: str = ""
+    since: int = 0  # microseconds
+    until: int = 0  # microseconds, 0 for open
+
+
+class HoldReleased(msgspec.Struct, frozen=True, tag=True):
+    """The hold is no longer in force."""
+
+    hold: str
+
+
+class Noted(msgspec.Struct, frozen=True, tag=True):
+    """Something was done that changes no setting: a sign-in, a search, a look, an export."""
+
+    action: str
+    what: str = ""
+    reason: str = ""
+
+
+Event = (
+    UserPut | PasswordSet | TotpSet | InvitationMade | InvitationUsed | RoleAsked | RoleGranted | RoleRefused
+    | RoleRevoked | MailboxPut | GatewaySet | HoldPlaced | HoldReleased | Noted
+)  # fmt: skip
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """One entry of the system log.
+
+    ``previous`` is the SHA-256 of the entry before it, so that none can be taken out or changed unnoticed. Where
+    two entries carry the same number the later one counts: the first was written by a try whose confirmation
+    failed, and nobody was told that it had happened.
+    """
+
+    number: int
+    at: int  # microseconds
+    by: str  # user id, local:<unix user>, or system
+    client: str  # address of the browser, empty for the box itself
+    previous: bytes
+    event: Event
+
+
+GENESIS = bytes(32)
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(Entry)
+
+
+def encode(entry: Entry) -> bytes:
+    """The stored form."""
+    return _encoder.encode(entry)
+
+
+def decode(raw: bytes) -> Entry:
+    """Reverse of ``encode``; raises msgspec.DecodeError."""
+    return _decoder.decode(raw)
+
+
+def digest(raw: bytes) -> bytes:
+    """What the next entry names as ``previous``."""
+    return hashlib.sha256(raw).digest()

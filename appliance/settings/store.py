@@ -1,0 +1,170 @@
+"""settings.db as the rest of the product sees it: read freely, changed only by applying log entries."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+from sqlalchemy import Engine, delete, func, select, text
+from sqlalchemy.orm import Session as Database
+
+from appliance.mail.addresses import domain
+from appliance.settings import events, tables
+from appliance.settings.addresses import AddressBook, Holding
+from appliance.settings.apply import apply
+from appliance.settings.columns import bind_cipher, lookup
+from appliance.sqlite import migrate, open_database
+
+NEWEST_REVISION = "0001"
+DEFAULT_SIZE_LIMIT = 350 * 1024 * 1024
+
+
+class LogPosition(msgspec.Struct, frozen=True):
+    """How far the log has been applied: number and digest of the last entry, and where it lies."""
+
+    number: int = 0
+    head: bytes = events.GENESIS
+    volume: str = ""
+    offset: int = 0
+
+
+class Settings:
+    """One open settings.db. Threads may share it; every method is one transaction."""
+
+    def __init__(self, path: Path, *, column_key: bytes, lookup_key: bytes) -> None:
+        self._engine: Engine = open_database(path, durable=True)
+        bind_cipher(self._engine, column_key)
+        self._lookup_key = lookup_key
+        migrate(self._engine, Path(__file__).parent / "migrations", NEWEST_REVISION)
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._engine.dispose()
+
+    @contextmanager
+    def read(self) -> Iterator[Database]:
+        """A transaction for reading."""
+        with Database(self._engine) as database:
+            yield database
+
+    def lookup(self, address: str) -> bytes:
+        """The keyed hash by which an address is found; ``address`` is normalised (``mail.addresses``)."""
+        return lookup(self._lookup_key, address)
+
+    # -- the log's side ---------------------------------------------------------------------------------------
+
+    def position(self) -> LogPosition:
+        """How far the log has been applied."""
+        with self.read() as database:
+            row = database.get(tables.Position, 1)
+            return LogPosition(row.number, row.head, row.volume, row.offset) if row else LogPosition()
+
+    def apply(self, entry: events.Entry, digest: bytes, volume: str, offset: int) -> None:
+        """Apply an entry that is durable in the log, and move the position, in one transaction."""
+        with Database(self._engine) as database, database.begin():
+            apply(database, self._lookup_key, entry)
+            before = database.get(tables.Position, 1)
+            directory = before.directory if before else 0
+            if isinstance(entry.event, events.UserPut | events.MailboxPut):
+                directory = entry.number
+            database.merge(
+                tables.Position(
+                    id=1, number=entry.number, head=digest, volume=volume, offset=offset, directory=directory
+                )
+            )
+
+    # -- addresses --------------------------------------------------------------------------------------------
+
+    def address_book(self) -> AddressBook:
+        """Who held which address when."""
+        with self.read() as database:
+            row = database.get(tables.Position, 1)
+            rows = database.scalars(select(tables.Address)).all()
+            return AddressBook(
+                ((one.lookup, Holding(one.user_id, one.since, one.until)) for one in rows),
+                frozenset(domain(one.address) for one in rows),
+                row.directory if row else 0,
+            )
+
+    def touched_addresses(self, after: int) -> list[bytes]:
+        """Lookup hashes of addresses whose holder changed in entries numbered over ``after``."""
+        with self.read() as database:
+            return list(
+                database.scalars(select(tables.Address.lookup).where(tables.Address.number > after).distinct())
+            )
+
+    # -- mailboxes and gateway --------------------------------------------------------------------------------
+
+    def mailboxes(self) -> list[events.MailboxPut]:
+        """All mailboxes that are not deleted, oldest first."""
+        return [put for put, _, deleted in self.all_mailboxes() if deleted is None]
+
+    def all_mailboxes(self) -> list[tuple[events.MailboxPut, int, int | None]]:
+        """All mailboxes ever, each with the times of its creation and deletion (microseconds)."""
+        with self.read() as database:
+            rows = database.scalars(select(tables.Mailbox).order_by(tables.Mailbox.created_at)).all()
+            return [(_mailbox(row), row.created_at, row.deleted_at) for row in rows]
+
+    def gateway(self) -> events.GatewaySet:
+        """Host name and limits; the defaults where nothing was set."""
+        with self.read() as database:
+            row = database.get(tables.Gateway, 1)
+            if row is None:
+                return events.GatewaySet(hostname="", size_limit=DEFAULT_SIZE_LIMIT)
+            return events.GatewaySet(hostname=row.hostname, size_limit=row.size_limit)
+
+    # -- sessions: the one table that the log does not know ---------------------------------------------------
+
+    def session_open(self, token_hash: bytes, user: str, expires_at: int) -> None:
+        """Remember a signed-in browser."""
+        now = int(time.time())
+        with Database(self._engine) as database, database.begin():
+            database.execute(delete(tables.Session).where(tables.Session.expires_at < now))
+            database.add(
+                tables.Session(token_hash=token_hash, user_id=user, created_at=now, expires_at=expires_at)
+            )
+
+    def session_user(self, token_hash: bytes) -> str | None:
+        """The user of a session that has not ended."""
+        with self.read() as database:
+            row = database.get(tables.Session, token_hash)
+            return row.user_id if row and row.expires_at > time.time() else None
+
+    def session_end(self, token_hash: bytes) -> None:
+        """Forget a session."""
+        with Database(self._engine) as database, database.begin():
+            database.execute(delete(tables.Session).where(tables.Session.token_hash == token_hash))
+
+    # -- holds ------------------------------------------------------------------------------------------------
+
+    def is_held(self, archives: frozenset[str], received_at: int) -> bool:
+        """Whether a legal hold covers a record of these archives received at that time (microseconds)."""
+        with self.read() as database:
+            return any(
+                (not hold.archive or hold.archive in archives)
+                and hold.since <= received_at
+                and (not hold.until or received_at < hold.until)
+                for hold in database.scalars(select(tables.Hold))
+            )
+
+    def directory_version(self) -> int:
+        """Number of the last entry that changed users or mailboxes; cheap, for noticing another process's changes."""
+        with self._engine.connect() as connection:
+            return int(connection.execute(text("SELECT max(directory) FROM position")).scalar() or 0)
+
+    def count_users(self) -> int:
+        """How many users there are."""
+        with self.read() as database:
+            return database.scalar(select(func.count()).select_from(tables.User)) or 0
+
+
+def _mailbox(row: tables.Mailbox) -> events.MailboxPut:
+    return events.MailboxPut(
+        mailbox=row.id, name=row.name, address=row.address, state=row.state, unknown=row.unknown,  # type: ignore[arg-type]
+        networks=tuple(json.loads(row.networks)), tls_required=row.tls_required,
+        domains=tuple(json.loads(row.domains)),
+    )  # fmt: skip

@@ -1,0 +1,149 @@
+"""The tables of settings.db: what applying the system log has led to.
+
+Names, people's addresses and secrets are encrypted columns; readable are only mailbox addresses and host names,
+which the gateway needs while the archive is locked.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import Boolean, ForeignKey, Index, Integer, LargeBinary, String
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from appliance.settings.columns import EncryptedText
+
+
+class Base(DeclarativeBase):
+    """All tables of settings.db."""
+
+
+class Position(Base):
+    """One row: how far the log has been applied, and the hash that the next entry must name."""
+
+    __tablename__ = "position"
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    number: Mapped[int] = mapped_column(Integer)
+    head: Mapped[bytes] = mapped_column(LargeBinary)
+    volume: Mapped[str] = mapped_column(String)  # of the last applied entry, relative to volumes/
+    offset: Mapped[int] = mapped_column(Integer)
+    directory: Mapped[int] = mapped_column(Integer)  # number of the last entry that changed users or mailboxes
+
+
+class User(Base):
+    """A person or a shared mailbox; its id is also the id of its archive."""
+
+    __tablename__ = "user"
+    id: Mapped[str] = mapped_column(String, primary_key=True)
+    name: Mapped[str] = mapped_column(EncryptedText)
+    state: Mapped[str] = mapped_column(String)
+    origin: Mapped[str] = mapped_column(String)
+    created_at: Mapped[int] = mapped_column(Integer)
+    password: Mapped[str | None] = mapped_column(EncryptedText)
+    totp: Mapped[str | None] = mapped_column(EncryptedText)
+
+
+class Address(Base):
+    """That a user holds an address from ``since`` up to, not including, ``until`` (microseconds, NULL is open)."""
+
+    __tablename__ = "address"
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    user_id: Mapped[str] = mapped_column(ForeignKey("user.id"), index=True)
+    lookup: Mapped[bytes] = mapped_column(LargeBinary, index=True)
+    address: Mapped[str] = mapped_column(EncryptedText)
+    rank: Mapped[int] = mapped_column(Integer)  # 0 is the primary address
+    since: Mapped[int] = mapped_column(Integer)
+    until: Mapped[int | None] = mapped_column(Integer)
+    number: Mapped[int] = mapped_column(Integer, index=True)  # entry that last touched this row
+
+
+class Grant(Base):
+    """A role in force."""
+
+    __tablename__ = "grant"
+    user_id: Mapped[str] = mapped_column(ForeignKey("user.id"), primary_key=True)
+    role: Mapped[str] = mapped_column(String, primary_key=True)
+    reason: Mapped[str] = mapped_column(EncryptedText)
+    granted_by: Mapped[str] = mapped_column(String)
+    at: Mapped[int] = mapped_column(Integer)
+
+
+class GrantRequest(Base):
+    """A wish that waits for a second auditor."""
+
+    __tablename__ = "grant_request"
+    id: Mapped[str] = mapped_column(String, primary_key=True)
+    user_id: Mapped[str] = mapped_column(ForeignKey("user.id"))
+    role: Mapped[str] = mapped_column(String)
+    reason: Mapped[str] = mapped_column(EncryptedText)
+    asked_by: Mapped[str] = mapped_column(String)
+    at: Mapped[int] = mapped_column(Integer)
+
+
+class Invitation(Base):
+    """A one-time code that has not been used."""
+
+    __tablename__ = "invitation"
+    code_hash: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
+    user_id: Mapped[str] = mapped_column(ForeignKey("user.id"), index=True)
+    expires: Mapped[int] = mapped_column(Integer)
+
+
+class Mailbox(Base):
+    """A door for mail. ``deleted_at`` (microseconds) is set once it is deleted."""
+
+    __tablename__ = "mailbox"
+    id: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
+    name: Mapped[str] = mapped_column(EncryptedText)
+    address: Mapped[str] = mapped_column(String, index=True)
+    state: Mapped[str] = mapped_column(String)
+    unknown: Mapped[str] = mapped_column(String)
+    networks: Mapped[str] = mapped_column(String)  # JSON list
+    tls_required: Mapped[bool] = mapped_column(Boolean)
+    domains: Mapped[str] = mapped_column(EncryptedText)  # JSON list
+    created_at: Mapped[int] = mapped_column(Integer)
+    deleted_at: Mapped[int | None] = mapped_column(Integer)
+
+
+class Gateway(Base):
+    """One row: host name and limits of the gateway."""
+
+    __tablename__ = "gateway"
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    hostname: Mapped[str] = mapped_column(String)
+    size_limit: Mapped[int] = mapped_column(Integer)
+
+
+class Hold(Base):
+    """A legal hold in force."""
+
+    __tablename__ = "hold"
+    id: Mapped[str] = mapped_column(String, primary_key=True)
+    reason: Mapped[str] = mapped_column(EncryptedText)
+    archive: Mapped[str] = mapped_column(String)
+    since: Mapped[int] = mapped_column(Integer)
+    until: Mapped[int] = mapped_column(Integer)
+
+
+class AuditRow(Base):
+    """One entry of the system log as an auditor reads it."""
+
+    __tablename__ = "audit"
+    number: Mapped[int] = mapped_column(Integer, primary_key=True)
+    at: Mapped[int] = mapped_column(Integer)
+    by: Mapped[str] = mapped_column(String)
+    action: Mapped[str] = mapped_column(String)
+    what: Mapped[str] = mapped_column(EncryptedText)
+    reason: Mapped[str] = mapped_column(EncryptedText)
+    client: Mapped[str] = mapped_column(EncryptedText)
+
+
+class Session(Base):
+    """A signed-in browser. Not in the log: a restored box has nobody signed in."""
+
+    __tablename__ = "session"
+    token_hash: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
+    user_id: Mapped[str] = mapped_column(String, index=True)
+    created_at: Mapped[int] = mapped_column(Integer)
+    expires_at: Mapped[int] = mapped_column(Integer)
+
+
+Index("address_open", Address.lookup, Address.until)

@@ -1,0 +1,67 @@
+"""Where a volume lies: ``<mailbox, 32 hex>/<writer>-<sequence, 8 digits>.mkv``, its seal beside it."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from appliance.errors import UsageError
+
+VOLUME_SUFFIX = ".mkv"
+SEAL_SUFFIX = ".seal"
+UNFINISHED_SUFFIX = ".new"
+"""Ends the name of a file that is being made; nothing in it was ever confirmed."""
+
+_WRITER = re.compile(r"[a-z][a-z0-9]{0,15}")
+_FOLDER = re.compile(r"[0-9a-f]{32}")
+_VOLUME = re.compile(rf"([0-9a-f]{{32}})/({_WRITER.pattern})-([0-9]{{8,19}}){re.escape(VOLUME_SUFFIX)}")
+
+
+class VolumeName(NamedTuple):
+    """A volume's path, taken apart."""
+
+    mailbox: bytes
+    writer: str
+    sequence: int
+
+    def __str__(self) -> str:
+        return f"{self.mailbox.hex()}/{self.file}"
+
+    @property
+    def file(self) -> str:
+        """The name inside the mailbox's folder."""
+        return f"{self.writer}-{self.sequence:08d}{VOLUME_SUFFIX}"
+
+
+def check_writer(name: str) -> str:
+    """``name`` if it can name a writer: a letter, then up to 15 letters and digits. Raises UsageError."""
+    if not _WRITER.fullmatch(name):
+        raise UsageError(f"{name!r} cannot name a writer: a small letter, then up to 15 small letters and digits.")
+    return name
+
+
+def parse_volume(path: str) -> VolumeName | None:
+    """The name in a path relative to the volumes folder; None where it is not a volume's."""
+    found = _VOLUME.fullmatch(path)
+    if found is None:
+        return None
+    name = VolumeName(bytes.fromhex(found[1]), found[2], int(found[3]))
+    return name if str(name) == path else None
+
+
+def is_mailbox_folder(name: str) -> bool:
+    """Whether a folder below the volumes folder is a mailbox's."""
+    return _FOLDER.fullmatch(name) is not None
+
+
+def volume_name(path: str) -> VolumeName:
+    """As ``parse_volume``, but UsageError where it is no volume's path: none points outside the folder."""
+    name = parse_volume(path)
+    if name is None:
+        raise UsageError(f"{path!r} is not the path of a volume.")
+    return name
+
+
+def seal_path(volume: str) -> str:
+    """The path of a volume's seal."""
+    return volume.removesuffix(VOLUME_SUFFIX) + SEAL_SUFFIX

@@ -1,0 +1,52 @@
+"""What the log's readers give: a record's place, or the place of bytes that are no record."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+DamageKind = Literal["corruption", "unacknowledged"]
+
+
+class RecordRef(msgspec.Struct, frozen=True):
+    """Where a record lies and what its clear header says."""
+
+    volume: str  # path relative to the volumes folder
+    offset: int
+    length: int
+    record_id: bytes  # 16, UUIDv7
+    type: int  # format.RecordType
+    time: int  # microseconds since 1970-01-01 UTC
+    mailbox: bytes  # 16
+
+    @property
+    def end(self) -> int:
+        """Where a scan goes on after this record."""
+        return self.offset + self.length
+
+
+class Damage(msgspec.Struct, frozen=True):
+    """Bytes that are no whole record. ``corruption`` was durable once, so something confirmed may be lost;
+    ``unacknowledged`` was never known to be durable: cut off by a crash, or damaged, nobody can tell which."""
+
+    volume: str
+    offset: int
+    length: int
+    kind: DamageKind
+    what: str
+    record_id: bytes | None = None  # where the record's header is still whole
+
+    @property
+    def end(self) -> int:
+        """Where a scan goes on after these bytes."""
+        return self.offset + self.length
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """One thing that verification found, and where."""
+
+    file: str  # path relative to the volumes folder
+    offset: int
+    record_id: bytes | None
+    what: str

@@ -1,0 +1,83 @@
+"""``python -m gateway --data DIR --worker N --smtp HOST:PORT``: one gateway worker; ``mailkeep serve``
+starts them."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import socket
+import sys
+import time
+from pathlib import Path
+
+import uvloop
+
+from appliance import confine
+from appliance.store.writer import LogWriter
+from gateway.confinement import ConfinedFiles, confine_worker
+from gateway.worker import Options, Worker, listen, stop_on_signals
+
+_SWITCH_INTERVAL = 0.0005
+"""Seconds. The log's thread has little to do for each batch and must not wait 5 ms (the default) for its
+turn."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a worker until SIGTERM. Exit code 0, or 1 where a port cannot be had."""
+    given = _parse(arguments)
+    logging.basicConfig(
+        level=given.log_level.upper(), format=f"%(asctime)s g{given.worker} %(levelname)s %(message)s"
+    )
+    confine.die_with_parent()  # a worker left behind would keep its volumes from the next one
+    time.tzset()  # reads the time zone now: later its file is out of reach
+    try:
+        listeners = [listener for place in given.smtp for listener in listen(*place)]
+    except OSError as error:
+        print(f"mailkeep gateway: cannot listen: {error.strerror}", file=sys.stderr)
+        return 1
+    confined = confine_worker(given.data)
+    sys.setswitchinterval(_SWITCH_INTERVAL)
+    options = Options(data=given.data, worker=given.worker, idle_timeout=given.idle_timeout, grace=given.grace)
+    uvloop.run(_serve(options, listeners, confined))
+    return 0
+
+
+async def _serve(options: Options, listeners: list[socket.socket], confined: bool) -> None:
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    stop_on_signals(loop, stop)
+    writer = LogWriter(
+        options.data / "volumes",
+        f"g{options.worker}",
+        files=ConfinedFiles(options.data),
+        max_age=options.volume_age,
+    )
+    await Worker(options, writer, loop, confined=confined).run(listeners, stop)
+
+
+def _parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m gateway", description="One mailkeep gateway worker.")
+    parser.add_argument("--data", type=lambda text: Path(text).absolute(), required=True, metavar="DIR")
+    parser.add_argument("--worker", type=int, required=True, metavar="N", help="this worker's number, from 0")
+    parser.add_argument(
+        "--smtp", type=_place, required=True, action="append", metavar="HOST:PORT", help="may be given again"
+    )
+    parser.add_argument("--idle-timeout", type=float, default=300.0, metavar="SECONDS")
+    parser.add_argument(
+        "--grace", type=float, default=30.0, metavar="SECONDS", help="for messages in transit when stopping"
+    )
+    parser.add_argument("--log-level", default="info", choices=("debug", "info", "warning", "error"))
+    return parser.parse_args(arguments)
+
+
+def _place(text: str) -> tuple[str, int]:
+    """Host and port of ``HOST:PORT``, ``[IPv6]:PORT`` or ``:PORT``."""
+    host, colon, port = text.rpartition(":")
+    if not colon or not port.isdigit() or int(port) > 65535:
+        raise argparse.ArgumentTypeError(f"not HOST:PORT: {text}")
+    return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,88 @@
+"""Search on the list corpus: how fast, how large. Run: ``python -m tests.bench.search``.
+
+Prints documents a second put into the index, its bytes for each raw byte, and the time of mixed queries with
+facets and 25 snippets, for one person, for an auditor, sorted by date and by relevance.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+from datetime import date
+from pathlib import Path
+
+from appliance.errors import QueryError
+from appliance.index.search import Index, Scope, Sort
+from appliance.index.writer import IndexWriter
+from appliance.mail.query import parse
+from tests.bench.search import corpus
+
+BATCH = 500
+PEOPLE = {
+    "one person": Scope(("archive3",), ("archive3",)),
+    "auditor": Scope(None, ("auditor",)),
+}
+
+
+def main() -> None:
+    """Build, ask, print."""
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("--messages", type=int, default=15_000)
+    arguments.add_argument("--queries", type=int, default=1_000)
+    chosen = arguments.parse_args()
+
+    raw_bytes = 0
+    documents = []
+    for number, raw in enumerate(corpus.raw_messages(chosen.messages)):
+        raw_bytes += len(raw)
+        documents.append(corpus.document(number, raw))
+    asked = corpus.queries(documents, chosen.queries)
+    with tempfile.TemporaryDirectory() as folder:
+        _build(Path(folder) / "index", documents)
+        index = Index(Path(folder) / "index")
+        size = index.size()
+        print(f"index: {size:,} bytes, {size / raw_bytes:.3f} of {raw_bytes:,} raw bytes")
+        for name, scope in PEOPLE.items():
+            for sort in ("date", "relevance"):
+                _ask(index, asked, name, scope, sort)
+
+
+def _build(folder: Path, documents: list[corpus.Document]) -> None:
+    start = time.perf_counter()
+    writer = IndexWriter(folder)
+    for number, document in enumerate(documents, 1):
+        writer.put(document)
+        if number % BATCH == 0:
+            writer.commit(number)
+    writer.commit(len(documents))
+    writer.close()
+    taken = time.perf_counter() - start
+    print(f"put: {len(documents) / taken:,.0f} documents/s, a commit every {BATCH}")
+
+
+def _ask(index: Index, asked: list[str], name: str, scope: Scope, sort: Sort) -> None:
+    times = []
+    found = 0
+    for text in asked:
+        start = time.perf_counter()
+        try:
+            results = index.search(parse(text, today=date(2026, 11, 20)), scope, sort=sort)
+        except QueryError:
+            continue
+        finally:
+            times.append((time.perf_counter() - start, text))
+        found += results.total > 0
+    times.sort()
+    milliseconds = [taken * 1000 for taken, _ in times]
+    cuts = statistics.quantiles(milliseconds, n=100, method="inclusive")
+    print(
+        f"{name}, {sort}: {len(asked):,} queries, {found:,} find something; "
+        f"p50 {cuts[49]:.2f} ms, p95 {cuts[94]:.2f} ms, p99 {cuts[98]:.2f} ms, "
+        f"slowest {times[-1][0] * 1000:.1f} ms for {times[-1][1]}"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,86 @@
+"""Pictures of the pages for looking at: ``python -m tests.browser.screenshots FOLDER``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from playwright.sync_api import Page, sync_playwright
+
+from tests.browser.chromium import ARGUMENTS, chromium
+from tests.browser.serve import serving
+from tests.unit.web.double import PASSWORD, ArchiveDouble
+
+SIZES = {"wide": (1440, 900), "narrow": (390, 844)}
+ANNA_PAGES = {
+    "search": "/?q=budget",
+    "everything": "/",
+    "pane": "/?open=m-1",
+    "message": "/m/m-1",
+    "plain": "/m/m-10?all=1",
+    "all": "/?all=1&open=m-3",
+    "mistake": "/?q=budget+%22spring",
+    "nothing": "/?q=xyzzy",
+    "exports": "/exports",
+    "account": "/account",
+    "two-step": "/account/two-step",
+    "approvals": "/oversight/approvals",
+    "missing": "/nowhere",
+}
+ADMIN_PAGES = {
+    "status": "/admin",
+    "mailboxes": "/admin/mailboxes",
+    "mailbox": "/admin/mailboxes/b-1",
+    "mailbox-new": "/admin/mailboxes/new",
+    "users": "/admin/users",
+    "user": "/admin/users/u-3",
+    "import": "/admin/users/import",
+    "audit": "/oversight/audit",
+}
+OPEN_PAGES = {"sign-in": "/sign-in", "welcome": "/welcome#KEEP-1"}
+
+
+def main(folder: Path, only: set[str]) -> None:
+    """Write ``NAME-SIZE-SCHEME.png`` for every page, size and colour scheme."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = chromium()
+    if path is None:
+        sys.exit("there is no Chromium on this machine")
+    with serving(ArchiveDouble()) as base, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
+        for size, (width, height) in SIZES.items():
+            for scheme in ("light", "dark"):
+                for pages, address in (
+                    (OPEN_PAGES, ""),
+                    (ANNA_PAGES, "anna.berg@example.org"),
+                    (ADMIN_PAGES, "jonas.mueller@example.org"),
+                ):
+                    wanted = {name: at for name, at in pages.items() if not only or name in only}
+                    if not wanted:
+                        continue
+                    context = browser.new_context(
+                        viewport={"width": width, "height": height},
+                        color_scheme=scheme,
+                        timezone_id="Europe/Berlin",
+                    )
+                    page = context.new_page()
+                    if address:
+                        _sign_in(page, base, address)
+                    for name, at in wanted.items():
+                        page.goto(base + at)
+                        page.wait_for_timeout(250)
+                        page.screenshot(path=folder / f"{name}-{size}-{scheme}.png")
+                    context.close()
+        browser.close()
+
+
+def _sign_in(page: Page, base: str, address: str) -> None:
+    page.goto(f"{base}/sign-in")
+    page.fill("#f-address", address)
+    page.fill("#f-password", PASSWORD)
+    page.click("text=Sign in >> nth=-1")
+    page.wait_for_url(f"{base}/")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), set(sys.argv[2:]))

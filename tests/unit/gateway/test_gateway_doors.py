@@ -1,0 +1,118 @@
+"""Who is let in, and that nothing an administrator can mend is ever refused for good."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import msgspec
+import pytest
+
+from appliance.mail.published import Limits, address_key, decode_settings, encode
+
+
+@pytest.mark.parametrize(
+    ("recipient", "reply"),
+    [
+        ("anna@archive.example", "250 2.1.5"),
+        ("ANNA@Archive.Example", "250 2.1.5"),
+        ('"anna"@archive.example', "250 2.1.5"),
+        ("@relay.example,@two.example:anna@archive.example", "250 2.1.5"),
+        ("local@archive.example", "250 2.1.5"),
+        ("jürgen@bücher.example", "250 2.1.5"),
+        ("JÜRGEN@xn--bcher-kva.example", "250 2.1.5"),
+        ("nobody@archive.example", "550 5.1.1"),
+        ("anna@archive.example.org", "550 5.1.1"),
+        ("anna", "550 5.1.1"),
+        ("long-gone@archive.example", "550 5.1.1"),
+        ("gone@archive.example", "451 4.2.1"),
+        ("closed@archive.example", "450 4.2.1"),
+        ("office@archive.example", "451 4.7.1"),
+        ("secret@archive.example", "451 4.7.0"),
+        ("", "501 5.1.3"),
+    ],
+)
+def test_recipients(gateway, recipient: str, reply: str) -> None:
+    client = gateway.client()
+    client.say("MAIL FROM:<a@b.example> SMTPUTF8")
+    assert client.say(f"RCPT TO:<{recipient}>").startswith(reply)
+
+
+def test_a_recipient_with_a_parameter_nobody_offered(gateway) -> None:
+    client = gateway.client()
+    client.say("MAIL FROM:<a@b.example>")
+    assert client.say("RCPT TO:<anna@archive.example> NOTIFY=NEVER").startswith("555 5.5.4")
+
+
+@pytest.mark.parametrize("broken", [None, b"", b"{", b'{"version": 2, "hostname": "x"}', b'{"version": 1}'])
+def test_settings_that_cannot_be_read_defer_everything_until_they_can(gateway, settings, broken) -> None:
+    client = gateway.client()
+    gateway.publish(broken)
+    client.say("MAIL FROM:<a@b.example>")
+    assert client.say("RCPT TO:<anna@archive.example>").startswith("451 4.3.5")
+    assert client.say("RCPT TO:<nobody@archive.example>").startswith("451 4.3.5")
+    gateway.publish(settings)
+    assert client.say("RCPT TO:<anna@archive.example>").startswith("250 ")
+
+
+def test_settings_with_an_impossible_mailbox_defer_everything(gateway, settings) -> None:
+    odd = msgspec.structs.replace(settings.mailboxes[0], networks=("300.1.2.3/8",))
+    gateway.publish(msgspec.structs.replace(settings, mailboxes=(odd,)))
+    client = gateway.client()
+    client.say("MAIL FROM:<a@b.example>")
+    assert client.say("RCPT TO:<anna@archive.example>").startswith("451 4.3.5")
+
+
+def test_a_mailbox_suspended_while_the_worker_runs(gateway, settings) -> None:
+    client = gateway.client()
+    client.say("MAIL FROM:<a@b.example>")
+    assert client.say("RCPT TO:<anna@archive.example>").startswith("250 ")
+    suspended = msgspec.structs.replace(settings.mailboxes[0], state="suspended")
+    gateway.publish(msgspec.structs.replace(settings, mailboxes=(suspended,), generation=8))
+    assert client.say("RCPT TO:<anna@archive.example>").startswith("450 4.2.1")
+
+
+def test_settings_survive_writing_and_reading(settings) -> None:
+    assert decode_settings(encode(settings)) == settings
+
+
+def test_two_spellings_of_one_address() -> None:
+    assert address_key("Jürgen@BÜCHER.example") == address_key("jürgen@xn--bcher-kva.example")
+    assert address_key("u\u0308@a.example") == address_key("ü@a.example")
+    assert address_key("a@b.example") != address_key("a@c.example")
+
+
+def test_too_many_connections_of_one_client_are_sent_away_for_now(start: Callable, settings) -> None:
+    gateway = start(msgspec.structs.replace(settings, limits=Limits(connections_per_client=2)))
+    first, _second = gateway.client(), gateway.client()
+    third = gateway.client(greet=False)
+    assert third.reply().startswith("421 4.7.0")
+    assert third.is_closed()
+    first.say("QUIT")
+    time.sleep(0.2)
+    assert gateway.client(greet=False).reply().startswith("220 ")
+
+
+def test_too_many_connections_in_all_are_sent_away_for_now(start: Callable, settings) -> None:
+    gateway = start(msgspec.structs.replace(settings, limits=Limits(connections=1)))
+    gateway.client()
+    assert gateway.client(greet=False).reply().startswith("421 4.7.0")
+
+
+def test_too_many_errors_end_a_session(start: Callable, settings) -> None:
+    gateway = start(msgspec.structs.replace(settings, limits=Limits(errors_per_session=3)))
+    client = gateway.client()
+    client.send(b"XYZZY\r\n" * 5)
+    replies = [client.reply()[:3] for _ in range(5)]
+    assert replies == ["500", "500", "500", "421", ""]
+
+
+def test_a_client_with_too_many_errors_is_sent_away_for_now(start: Callable, settings) -> None:
+    limits = Limits(errors_per_session=3, errors_per_client=5)
+    gateway = start(msgspec.structs.replace(settings, limits=limits))
+    for _ in range(2):
+        client = gateway.client()
+        client.send(b"XYZZY\r\n" * 3)
+        while client.reply():
+            pass
+    assert gateway.client(greet=False).reply().startswith("421 4.7.0")

@@ -1,0 +1,137 @@
+"""``python -m webadmin --data DIR --http HOST:PORT [--tls-cert PEM --tls-key PEM]``: serve the web face.
+
+One process with uvicorn. Before it listens for anybody it gives up reading everything but its own code, the
+certificate and the archiver's socket. Plain HTTP is served on a loopback address only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import ipaddress
+import logging
+import ssl
+import sys
+from pathlib import Path
+
+import uvicorn
+
+from appliance import confine
+from appliance.errors import MailkeepError, UsageError
+from appliance.services.client import ArchiveClient
+from webadmin.app import create_app
+
+_SOCKET = Path("run", "web", "archive.sock")
+_CERTIFICATE_CHECK = 60.0  # seconds between looks at the certificate file
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Serve until stopped; the exit code."""
+    options = _options(arguments)
+    confine.die_with_parent()
+    logging.basicConfig(level=logging.INFO, format="web: %(levelname)s %(message)s")
+    try:
+        host, port = _endpoint(options.http)
+        _check_safe(host, options.tls_cert)
+    except MailkeepError as error:
+        print(error.message, file=sys.stderr)
+        return 2
+    config = uvicorn.Config(
+        create_app(ArchiveClient(options.data / _SOCKET), secure=options.tls_cert is not None),
+        host=host,
+        port=port,
+        ssl_certfile=options.tls_cert,
+        ssl_keyfile=options.tls_key,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=5,
+        limit_concurrency=512,
+    )
+    config.load()
+    if config.ssl is not None:
+        config.ssl.minimum_version = ssl.TLSVersion.TLSv1_2
+    _confine(options)
+    asyncio.run(_serve(config, options))
+    return 0
+
+
+async def _serve(config: uvicorn.Config, options: argparse.Namespace) -> None:
+    watcher = asyncio.create_task(_watch_certificate(config, options))
+    try:
+        await uvicorn.Server(config).serve()
+    finally:
+        watcher.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await watcher
+
+
+async def _watch_certificate(config: uvicorn.Config, options: argparse.Namespace) -> None:
+    """Load a renewed certificate without a restart; a broken one is reported and the old one stays in use."""
+    if config.ssl is None or options.tls_cert is None:
+        return
+    seen = options.tls_cert.stat().st_mtime_ns
+    while True:
+        await asyncio.sleep(_CERTIFICATE_CHECK)
+        try:
+            now = options.tls_cert.stat().st_mtime_ns
+            if now != seen:
+                config.ssl.load_cert_chain(options.tls_cert, options.tls_key)
+                seen = now
+                logging.info("the new certificate is in use")
+        except OSError as error:  # ssl.SSLError is one
+            logging.warning("the new certificate cannot be used, the old one stays: %s", error)
+
+
+def _options(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m webadmin", description="The web face of mailkeep.")
+    parser.add_argument("--data", type=Path, required=True, help="the data directory")
+    parser.add_argument("--http", required=True, metavar="HOST:PORT", help="where to listen")
+    parser.add_argument("--tls-cert", type=Path, help="certificate chain, PEM")
+    parser.add_argument("--tls-key", type=Path, help="private key, PEM")
+    return parser.parse_args(arguments)
+
+
+def _endpoint(text: str) -> tuple[str, int]:
+    host, colon, port = text.rpartition(":")
+    if not colon or not port.isdigit() or not 0 < int(port) < 65536:
+        raise UsageError(f"{text!r} is not HOST:PORT, as in 127.0.0.1:8080 or [::]:8443.")
+    return host.strip("[]") or "127.0.0.1", int(port)
+
+
+def _check_safe(host: str, certificate: Path | None) -> None:
+    if certificate is None and not _is_loopback(host):
+        raise UsageError(
+            f"Without a certificate the web pages are served on a loopback address only, not on {host}: passwords "
+            "would travel in clear. Give --tls-cert and --tls-key, or listen on 127.0.0.1."
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _confine(options: argparse.Namespace) -> None:
+    """Give up what serving pages does not need (the threat model says why this process is not to be trusted)."""
+    confine.undumpable()
+    here = Path(__file__).parent
+    code = (Path(sys.prefix), Path(sys.base_prefix), here.parent / "appliance", here)
+    system = ("/usr/lib", "/usr/share/zoneinfo", "/etc/localtime", "/etc/hosts", "/dev/urandom", "/dev/null")
+    tls = [path.parent for path in (options.tls_cert, options.tls_key) if path is not None]
+    in_force = confine.restrict_filesystem(
+        read=[*code, *map(Path, system), *tls],
+        write=[options.data / _SOCKET.parent],
+    )
+    if not in_force:
+        logging.warning("this kernel has no Landlock: the web process is not confined to its own files")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,89 @@
+"""Making a page: the templates, and what every page needs beside its own values."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from litestar import Request
+from litestar.response import Template
+
+from webadmin import cookies, formats
+from webadmin.csrf import FIELD, form_token
+
+HERE = Path(__file__).parent
+STATIC = HERE / "static"
+THEMES = ("auto", "light", "dark")
+
+# Sentences that a page shows once after a change, by the word in the address ("?note=…"): only these can appear.
+NOTES = {
+    "mailbox-created": "The mailbox is ready. Set up your mail server with the steps below.",
+    "mailbox-changed": "The mailbox was changed.",
+    "mailbox-suspended": "The mailbox is suspended: senders are asked to try again later, nothing is lost.",
+    "mailbox-resumed": "The mailbox receives mail again.",
+    "mailbox-deleted": "The mailbox was deleted.",
+    "user-created": "The user was created. Mail that was kept for these addresses is being assigned.",
+    "user-changed": "The user was changed.",
+    "user-disabled": "Sign-in is disabled. The archive of this person stays.",
+    "user-enabled": "Sign-in is possible again.",
+    "role-granted": "The role was given.",
+    "role-asked": "The appointment waits for a second auditor.",
+    "role-revoked": "The role was taken away.",
+    "request-approved": "The appointment is in force.",
+    "request-refused": "The appointment was refused.",
+    "password-changed": "Your password was changed. Other sessions have ended.",
+    "totp-on": "Two-step sign-in is on.",
+    "signed-out": "You are signed out.",
+    "job-stopped": "The job was stopped.",
+}
+
+
+def environment() -> Environment:
+    """The templates with their filters. A name that a page does not have is an error, not an empty place."""
+    templates = Environment(
+        loader=FileSystemLoader(HERE / "templates"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=StrictUndefined,
+    )
+    templates.filters.update(formats.FILTERS)
+    templates.globals["asset"] = asset
+    return templates
+
+
+@cache
+def asset(name: str) -> str:
+    """The address of a static file with a mark of its content, so that it may be cached for ever."""
+    digest = hashlib.sha256((STATIC / name).read_bytes()).hexdigest()[:12]
+    return f"/static/{name}?v={digest}"
+
+
+def page(request: Request[Any, Any, Any], template: str, *, status_code: int = 200, **values: object) -> Template:
+    """A page from ``template`` with ``values``, the caller, the form token, the theme and the reader's zone."""
+    theme = request.cookies.get(cookies.THEME, "auto")
+    return Template(
+        template,
+        status_code=status_code,
+        context={
+            "caller": request.state.get("caller"),
+            "form_field": FIELD,
+            "form_token": form_token(request),
+            "theme": theme if theme in THEMES else "auto",
+            "zone": formats.zone_of(request.cookies.get(cookies.ZONE, "")),
+            "path": request.url.path,
+            "here": request.url.path + (f"?{request.url.query}" if request.url.query else ""),
+            "note": NOTES.get(request.query_params.get("note", ""), ""),
+            **values,
+        },
+    )
+
+
+def local_path(wanted: str) -> str:
+    """``wanted`` if it is a path on this site, else ``/``: nobody is sent elsewhere after signing in."""
+    if not wanted.startswith("/") or wanted.startswith(("//", "/\\")) or any(sign < " " for sign in wanted):
+        return "/"
+    return wanted
