@@ -26,9 +26,7 @@ turn."""
 def main(arguments: list[str] | None = None) -> int:
     """Run a worker until SIGTERM. Exit code 0, or 1 where a port cannot be had."""
     given = _parse(arguments)
-    logging.basicConfig(
-        level=given.log_level.upper(), format=f"%(asctime)s g{given.worker} %(levelname)s %(message)s"
-    )
+    logging.basicConfig(level=given.log_level.upper(), format=f"%(asctime)s g{given.worker} %(levelname)s %(message)s")
     confine.die_with_parent()  # a worker left behind would keep its volumes from the next one
     time.tzset()  # reads the time zone now: later its file is out of reach
     try:

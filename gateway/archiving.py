@@ -108,8 +108,7 @@ class ArchivingHandler:
         """The message goes to each mailbox addressed once, with the recipients that named it."""
         received_at = _now()
         targets = [
-            _target(door, addresses, session, envelope, received_at)
-            for door, addresses in envelope.targets.values()
+            _target(door, addresses, session, envelope, received_at) for door, addresses in envelope.targets.values()
         ]
         return self._intake.receive(server, targets, self._doors.settings.size_limit)
 

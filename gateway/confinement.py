@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import resource
 import sysconfig
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from appliance.files import FILES, Files
 from appliance.mail.published import settings_path, stats_folder
 
 log = logging.getLogger(__name__)
+
+_MOST_OPEN_FILES = 65_536
 
 
 def confine_worker(data: Path) -> bool:
@@ -30,7 +33,8 @@ def confine_worker(data: Path) -> bool:
     for folder in (*writable, *readable):
         folder.mkdir(mode=0o750, parents=True, exist_ok=True)
     FILES.sync_directory(data)
-    confine.limit()
+    confine.die_with_parent()  # a worker that outlives its supervisor would write beside its successor
+    confine.limit(files=_open_files())
     confine.undumpable()
     files = confine.restrict_filesystem(read=(*readable, *_code()), write=writable)
     sockets = confine.forbid_network()
@@ -54,6 +58,12 @@ class ConfinedFiles(Files):
         """Return when the names in the directory are on disk; those in the data folder are."""
         if path != self._data:
             super().sync_directory(path)
+
+
+def _open_files() -> int:
+    """As many as may be had: each connection, volume and stream is one, and the usual soft limit is 1,024."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    return _MOST_OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _MOST_OPEN_FILES)
 
 
 def _code() -> list[Path]:

@@ -9,6 +9,7 @@ that messages that wait for one another cannot stop each other.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections import deque
@@ -81,7 +82,7 @@ class Intake:
         self.loop = loop
         self.counters = counters
         self.held = 0
-        self.threads = ThreadPoolExecutor(_STREAM_THREADS, thread_name_prefix="stream")
+        self._threads = ThreadPoolExecutor(_STREAM_THREADS, thread_name_prefix="stream")
         self._streams = 0
         self._waiting: deque[tuple[int, Callable[[], None]]] = deque()
         self._done: deque[Callable[[], None]] = deque()
@@ -92,8 +93,8 @@ class Intake:
         return IncomingMessage(self, client, targets, size_limit)
 
     def close(self) -> None:
-        """Let the threads finish what they are at."""
-        self.threads.shutdown(wait=True)
+        """Let the threads finish what they are at; what is still streamed then, the log aborts when it closes."""
+        self._threads.shutdown(wait=True)
 
     # -- for messages ------------------------------------------------------------------------------------
 
@@ -103,6 +104,11 @@ class Intake:
         if not self._woken:
             self._woken = True
             self.loop.call_soon_threadsafe(self._run_done)
+
+    def in_thread(self, work: Callable[[], object]) -> None:
+        """Run ``work`` in a thread; after ``close``, not at all."""
+        with contextlib.suppress(RuntimeError):
+            self._threads.submit(work)
 
     def take_streams(self, count: int, ready: Callable[[], None]) -> None:
         """Call ``ready``, now or later, when ``count`` streams may be opened; first come, first served."""
@@ -193,9 +199,7 @@ class IncomingMessage:
         self._missing = len(self._targets)
         for target in self._targets:
             try:
-                future = self._intake.writer.append(
-                    target.mailbox_id, target.public_key, original, target.provenance
-                )
+                future = self._intake.writer.append(target.mailbox_id, target.public_key, original, target.provenance)
             except Exception as error:
                 future = Future()
                 future.set_exception(error)
@@ -335,7 +339,7 @@ class _Stream:
             return
         if self._cancelled:
             self._close()
-            self._intake.threads.submit(self._abort_records)
+            self._intake.in_thread(self._abort_records)
             return
         pieces = self._message.take_pieces()
         if pieces:
@@ -345,7 +349,7 @@ class _Stream:
 
     def _start(self, work: Callable[[], bytes], then: Callable[[bytes, Exception | None], None]) -> None:
         self._running = True
-        self._intake.threads.submit(self._run, work, then)
+        self._intake.in_thread(partial(self._run, work, then))
 
     def _written(self, octets: int, _nothing: bytes, error: Exception | None) -> None:
         self._running = False

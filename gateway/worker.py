@@ -57,9 +57,7 @@ class Worker:
         self._doors = DoorKeeper(options.data, loop.time)
         self._certificate = TlsKeeper(options.data, loop.time)
         self._intake = Intake(writer, loop, self.counters)
-        self._handler = ArchivingHandler(
-            self._doors, self._intake, Clients(loop.time), self.counters, self._sessions
-        )
+        self._handler = ArchivingHandler(self._doors, self._intake, Clients(loop.time), self.counters, self._sessions)
 
     async def run(self, listeners: Sequence[socket.socket], stop: asyncio.Event) -> None:
         """Serve until ``stop`` is set, then end every session in order and close the log."""
@@ -95,11 +93,15 @@ class Worker:
         time."""
         for session in tuple(self._sessions):
             session.drain()
-        deadline = self._loop.time() + self._options.grace
-        while self._sessions and self._loop.time() < deadline:
-            await asyncio.sleep(0.02)
+        await self._until_no_session(self._options.grace)
         for session in tuple(self._sessions):
             session.expire()
+        await self._until_no_session(1.0)
+
+    async def _until_no_session(self, seconds: float) -> None:
+        deadline = self._loop.time() + seconds
+        while self._sessions and self._loop.time() < deadline:
+            await asyncio.sleep(0.02)
 
     def _close(self) -> None:
         self._intake.close()

@@ -275,7 +275,9 @@ def read_folder(data: Path, kind: str, secret: bytes) -> dict:
             continue
         raw = path.read_bytes()
         volume = read_volume(raw, keyring["mailboxes"][bytes.fromhex(found[1])], may_be_torn=True)
-        need((volume["mailbox"].hex(), volume["writer"], volume["sequence"]) == (found[1], found[2], int(found[3])), name)
+        need(
+            (volume["mailbox"].hex(), volume["writer"], volume["sequence"]) == (found[1], found[2], int(found[3])), name
+        )
         before = heads.get((volume["mailbox"], volume["writer"]), (0, bytes(32)))
         need((volume["sequence"] - 1, volume["previous"]) == before, f"{name}: header chain")
         heads[volume["mailbox"], volume["writer"]] = volume["sequence"], hashlib.sha256(raw[:1280]).digest()

@@ -1,7 +1,7 @@
 """``python -m webadmin --data DIR --http HOST:PORT [--tls-cert PEM --tls-key PEM]``: serve the web face.
 
-One process with uvicorn. Before it listens for anybody it gives up reading everything but its own code, the
-certificate and the archiver's socket. Plain HTTP is served on a loopback address only.
+One process with uvicorn, which prints ``ready`` when it listens. Before it listens for anybody it gives up reading
+everything but its own code, the certificate and the archiver's socket. Plain HTTP is served on a loopback only.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ import asyncio
 import contextlib
 import ipaddress
 import logging
+import mimetypes
+import socket
 import ssl
 import sys
 from pathlib import Path
@@ -28,7 +30,7 @@ _CERTIFICATE_CHECK = 60.0  # seconds between looks at the certificate file
 
 def main(arguments: list[str] | None = None) -> int:
     """Serve until stopped; the exit code."""
-    options = _options(arguments)
+    options = read_options(arguments)
     confine.die_with_parent()
     logging.basicConfig(level=logging.INFO, format="web: %(levelname)s %(message)s")
     try:
@@ -51,17 +53,28 @@ def main(arguments: list[str] | None = None) -> int:
         limit_concurrency=512,
     )
     config.load()
+    mimetypes.init(files=())  # the types that Python knows, not those of a file that is out of reach later
+    mimetypes.add_type("font/woff2", ".woff2")
     if config.ssl is not None:
         config.ssl.minimum_version = ssl.TLSVersion.TLSv1_2
-    _confine(options)
+    confine_to_own_files(options)
     asyncio.run(_serve(config, options))
     return 0
+
+
+class _Server(uvicorn.Server):
+    """Says ``ready`` on its standard output as soon as it listens, for whoever started it."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            print("ready", flush=True)
 
 
 async def _serve(config: uvicorn.Config, options: argparse.Namespace) -> None:
     watcher = asyncio.create_task(_watch_certificate(config, options))
     try:
-        await uvicorn.Server(config).serve()
+        await _Server(config).serve()
     finally:
         watcher.cancel()
         with contextlib.suppress(asyncio.CancelledError):
@@ -85,7 +98,8 @@ async def _watch_certificate(config: uvicorn.Config, options: argparse.Namespace
             logging.warning("the new certificate cannot be used, the old one stays: %s", error)
 
 
-def _options(arguments: list[str] | None) -> argparse.Namespace:
+def read_options(arguments: list[str] | None) -> argparse.Namespace:
+    """What the command line says; exits with a usage text where it makes no sense."""
     parser = argparse.ArgumentParser(prog="python -m webadmin", description="The web face of mailkeep.")
     parser.add_argument("--data", type=Path, required=True, help="the data directory")
     parser.add_argument("--http", required=True, metavar="HOST:PORT", help="where to listen")
@@ -118,8 +132,11 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-def _confine(options: argparse.Namespace) -> None:
-    """Give up what serving pages does not need (the threat model says why this process is not to be trusted)."""
+def confine_to_own_files(options: argparse.Namespace) -> bool:
+    """Give up all files but code, certificate and the archiver's socket; False where the kernel cannot do that.
+
+    This process faces the network and makes pages of what strangers wrote, so it is not to be trusted with more.
+    """
     confine.undumpable()
     here = Path(__file__).parent
     code = (Path(sys.prefix), Path(sys.base_prefix), here.parent / "appliance", here)
@@ -131,6 +148,7 @@ def _confine(options: argparse.Namespace) -> None:
     )
     if not in_force:
         logging.warning("this kernel has no Landlock: the web process is not confined to its own files")
+    return in_force
 
 
 if __name__ == "__main__":

@@ -42,9 +42,7 @@ class Cookies:
 
     def preference(self, name: str, value: str) -> Cookie:
         """A cookie for a year."""
-        return Cookie(
-            key=name, value=value, path="/", httponly=True, secure=self.secure, samesite="lax", max_age=_YEAR
-        )
+        return Cookie(key=name, value=value, path="/", httponly=True, secure=self.secure, samesite="lax", max_age=_YEAR)
 
     def forget(self, response: Response[Any], name: str) -> None:
         """Have the browser drop a cookie."""

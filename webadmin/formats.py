@@ -167,9 +167,7 @@ def linked(text: str) -> Markup:
     for found in re.finditer(r"https?://[^\s<>\"]{3,2000}", text):
         address = found.group().rstrip(".,;:!?)]}'")
         parts.append(escape(text[at : found.start()]))
-        parts.append(
-            Markup('<a href="{0}" rel="noopener noreferrer nofollow" target="_blank">{0}</a>').format(address)
-        )
+        parts.append(Markup('<a href="{0}" rel="noopener noreferrer nofollow" target="_blank">{0}</a>').format(address))
         at = found.start() + len(address)
     return Markup("").join([*parts, escape(text[at:])])
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from litestar import Request
+from litestar import MediaType, Request
 from litestar.response import Template
 
 from webadmin import cookies, formats
@@ -68,6 +68,7 @@ def page(request: Request[Any, Any, Any], template: str, *, status_code: int = 2
     return Template(
         template,
         status_code=status_code,
+        media_type=MediaType.HTML,
         context={
             "caller": request.state.get("caller"),
             "form_field": FIELD,

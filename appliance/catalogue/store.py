@@ -115,9 +115,7 @@ class Catalogue:
                 records=count(select(func.count()).select_from(t.record)),
                 messages=count(select(func.count()).select_from(t.message)),
                 unassigned=count(
-                    select(distinct)
-                    .select_from(t.record.join(t.ownership))
-                    .where(t.ownership.c.archive == UNASSIGNED)
+                    select(distinct).select_from(t.record.join(t.ownership)).where(t.ownership.c.archive == UNASSIGNED)
                 ),
                 unparsed=count(select(distinct).where(t.record.c.unparsed)),
                 change=_value(connection, "change"),
@@ -161,7 +159,7 @@ class Catalogue:
             rows = connection.execute(
                 select(minute, func.count()).where(t.record.c.received_at >= first * 60_000_000).group_by(minute)
             )
-            found = {number: count for number, count in rows}
+            found: dict[int, int] = {row[0]: row[1] for row in rows}
         return tuple(found.get(first + number, 0) for number in range(minutes))
 
     def last_received(self) -> int | None:
@@ -191,7 +189,7 @@ class Catalogue:
                 .where(t.ownership.c.archive.in_(archives))
                 .group_by(t.ownership.c.archive)
             )
-            return {archive: count for archive, count in rows}
+            return {row[0]: row[1] for row in rows}
 
     def record_ids(self) -> Iterator[bytes]:
         """All record ids, for comparing with the log."""
@@ -264,8 +262,8 @@ class CatalogueWriter:
     ) -> list[Changed]:
         """Work out anew whose these records are.
 
-        ``archives_of`` gets the record's (address, domain) pairs of keyed hashes, its time of receipt and its mailbox. Returns the
-        messages whose owners changed.
+        ``archives_of`` gets the record's (address, domain) pairs of keyed hashes, its time of receipt and its
+        mailbox. Returns the messages whose owners changed.
         """
         touched: set[int] = set()
         for part in _slices(records):

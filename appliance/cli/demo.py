@@ -188,7 +188,12 @@ def _message(
 
 
 def _report(
-    rng: random.Random, message: EmailMessage, sender: Person, receiver: Person, group: Person | None, bcc: Person | None
+    rng: random.Random,
+    message: EmailMessage,
+    sender: Person,
+    receiver: Person,
+    group: Person | None,
+    bcc: Person | None,
 ) -> bytes:
     lines = [f"Sender: {sender.address}", f"Subject: {message['Subject']}", f"Message-Id: {message['Message-ID']}"]
     lines.append(f"To: {receiver.address}")

@@ -48,7 +48,9 @@ def main(context: click.Context, data: Path, passphrase_stdin: bool) -> None:
 
 
 @main.command()
-@click.option("--unattended", is_flag=True, help="Ask nothing: keys that open by themselves on this box, an administrator.")
+@click.option(
+    "--unattended", is_flag=True, help="Ask nothing: keys that open by themselves on this box, an administrator."
+)
 @click.option("--hostname", default="", help="The name by which other servers reach this box.")
 @with_json
 @click.pass_obj
@@ -73,7 +75,7 @@ def init(state: State, unattended: bool, hostname: str, as_json: bool) -> None:
 
 
 @main.command()
-@click.option("--smtp", multiple=True, default=("0.0.0.0:25",), show_default=True, metavar="HOST:PORT")  # noqa: S104
+@click.option("--smtp", multiple=True, default=("0.0.0.0:25",), show_default=True, metavar="HOST:PORT")
 @click.option("--http", multiple=True, default=("127.0.0.1:8080",), show_default=True, metavar="HOST:PORT")
 @with_json
 @click.pass_obj
@@ -100,7 +102,7 @@ def mailbox() -> None:
 @with_json
 @click.pass_obj
 @errors_in_words
-def mailbox_create(state: State, as_json: bool, **values: Any) -> None:
+def mailbox_create(state: State, /, as_json: bool, **values: Any) -> None:
     """Create a mailbox that journal reports can be sent to."""
     with state.box() as box:
         info = box.call("mailbox_create", api.MailboxInfo, **values)
@@ -292,13 +294,18 @@ def user_state(state: State, address: str, to_state: str, as_json: bool) -> None
 @with_json
 @click.pass_obj
 @errors_in_words
-def search(
-    state: State, query: str, user: str, limit: int, offset: int, sort: str, reason: str, as_json: bool
-) -> None:
+def search(state: State, query: str, user: str, limit: int, offset: int, sort: str, reason: str, as_json: bool) -> None:
     """Search all archives and the unassigned mail, or with --user one person's view. Audited. * finds everything."""
     with state.box() as box:
         page = box.call(
-            "local_search", api.SearchPage, query=query, user=user, offset=offset, limit=limit, sort=sort, reason=reason
+            "local_search",
+            api.SearchPage,
+            query=query,
+            user=user,
+            offset=offset,
+            limit=limit,
+            sort=sort,
+            reason=reason,
         )
     if as_json:
         return say(

@@ -95,7 +95,9 @@ class Process:
 class Supervisor:
     """The processes of one data folder."""
 
-    def __init__(self, data: Path, smtp: Sequence[str], http: Sequence[str], passphrase: str, tls: Sequence[str]) -> None:
+    def __init__(
+        self, data: Path, smtp: Sequence[str], http: Sequence[str], passphrase: str, tls: Sequence[str]
+    ) -> None:
         python = [sys.executable, "-m"]
         unlocking = ["--passphrase-stdin"] if passphrase else []
         own = [*python, "appliance.services"]

@@ -97,9 +97,7 @@ def _sanitised(job: Job, raw: bytes) -> Sanitised:
         found = message.html(raw)
         if found is None:
             return Sanitised(f"<pre>{entities.escape(message.read(raw).text)}</pre>")
-        return Sanitised(
-            *safe_html.sanitise(found.text, cid_base=job.cid_base, remote=job.remote, parts=found.parts)
-        )
+        return Sanitised(*safe_html.sanitise(found.text, cid_base=job.cid_base, remote=job.remote, parts=found.parts))
 
 
 def _send(channel: socket.socket, body: bytes) -> None:

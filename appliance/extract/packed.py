@@ -22,9 +22,7 @@ class Archive:
         try:
             self._zip = zipfile.ZipFile(io.BytesIO(data))
         except zipfile.BadZipFile:
-            if (
-                data[6:7] and data[6] & _ENCRYPTED_FLAG
-            ):  # the first file's flags; the directory may be encrypted too
+            if data[6:7] and data[6] & _ENCRYPTED_FLAG:  # the first file's flags; the directory may be encrypted too
                 raise EncryptedError from None
             raise
         self._left = UNPACKED

@@ -181,9 +181,7 @@ class ExtractPool:
         self._failed_starts = 0
         with self._lock:
             waiting, self._queue = self._queue, deque()
-        error = UnavailableError(
-            "The processes that read mail cannot be started. Received mail is safe and waits."
-        )
+        error = UnavailableError("The processes that read mail cannot be started. Received mail is safe and waits.")
         for task in waiting:
             if task.started or task.future.set_running_or_notify_cancel():
                 task.future.set_exception(error)

@@ -73,8 +73,7 @@ def without_attachments(facts: MessageFacts) -> MessageFacts:
     return msgspec.structs.replace(
         facts,
         attachments=tuple(
-            msgspec.structs.replace(one, text_status="failed") if _readable(one) else one
-            for one in facts.attachments
+            msgspec.structs.replace(one, text_status="failed") if _readable(one) else one for one in facts.attachments
         ),
     )
 

@@ -185,9 +185,7 @@ class Compiler:
         """The ways to find the words of ``node`` side by side, one for each spelling."""
         wanted = words.phrase(node.value)
         begins = node.prefix or wanted.begins
-        return [
-            self._side_by_side(field, [mark(word) for word in one], begins) for one in _spellings(wanted.words)
-        ]
+        return [self._side_by_side(field, [mark(word) for word in one], begins) for one in _spellings(wanted.words)]
 
     def _side_by_side(self, field: str, terms: list[str], begins: bool) -> tantivy.Query:
         if len(terms) == 1:

@@ -138,9 +138,7 @@ def convert(document: Document) -> tantivy.Document:
         made.add_text("sender", _address(document.from_[0].address).lower())
     if document.message_id:
         made.add_text("message_id", id_key(document.message_id))
-    for reference in {
-        id_key(one) for one in (document.message_id, *document.references[-MOST_REFERENCES:]) if one
-    }:
+    for reference in {id_key(one) for one in (document.message_id, *document.references[-MOST_REFERENCES:]) if one}:
         made.add_text("thread", reference)
     _add_people(made, document)
     _add_texts(made, document)

@@ -87,7 +87,6 @@ class IndexWriter:
     def close(self) -> None:
         """Finish merges and let go of the folder. What was not committed is dropped."""
         with contextlib.suppress(ValueError):
-            self._writer.rollback()
             self._writer.wait_merging_threads()
         self._files.close(self._lock)
 
@@ -131,7 +130,9 @@ class IndexWriter:
 
     def _open(self) -> tantivy.IndexWriter:
         index = tantivy.Index.open(str(self._folder / self._state.generation))
-        return index.writer(heap_size=self._heap, num_threads=_THREADS)
+        writer = index.writer(heap_size=self._heap, num_threads=_THREADS)
+        writer.garbage_collect_files()  # what a killed writer began and never committed
+        return writer
 
     @contextlib.contextmanager
     def _recovering(self) -> Iterator[None]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import msgspec
 
 from appliance.catalogue.store import RecordRow
-from appliance.index.schema import Document, Hidden
+from appliance.index.schema import Document, Hidden, HiddenRole
 from appliance.mail.audience import Participant
 from appliance.mail.facts import Mailbox, MessageFacts
 
@@ -20,8 +20,10 @@ class Form(msgspec.Struct, frozen=True):
     people: tuple[Participant, ...]
 
 
-def document(message: str, forms: Sequence[Form]) -> Document:
+def document(message: str, forms: Sequence[Form], doors: frozenset[str]) -> Document:
     """The document of a message whose records are ``forms``, first received first.
+
+    ``doors`` are the addresses of journal mailboxes, which are nobody's and no recipients.
 
     All forms say the same (that is what makes them one message), so what is displayed comes from the first; the
     owners and the envelopes of all are merged. What one record's envelope hides stays hidden by that record.
@@ -43,8 +45,8 @@ def document(message: str, forms: Sequence[Form]) -> Document:
         id=message,
         archives=tuple(sorted({archive for form in forms for archive in form.row.archives})),
         from_=facts.from_,
-        to=facts.to,
-        cc=facts.cc,
+        to=tuple(one for one in facts.to if one.address not in doors),
+        cc=tuple(one for one in facts.cc if one.address not in doors),
         participants=tuple(participants),
         groups=tuple(groups),
         hidden=tuple(sorted(hidden, key=lambda one: (one.archive, one.role, one.address))),
@@ -60,7 +62,7 @@ def document(message: str, forms: Sequence[Form]) -> Document:
     )
 
 
-def _role(participant: Participant) -> str:
+def _role(participant: Participant) -> HiddenRole:
     if participant.expanded:
         return "expanded"
     return "bcc" if participant.kind in ("bcc", "group") else "recipient"

@@ -82,7 +82,7 @@ class Projector:
         self._lookup_key = keyring.key("settings-lookup")
         self._message_key = keyring.key("catalogue-lookup")
         self._owners = Owners.load(self._settings, self._lookup_key)
-        self._doors = self._load_doors()
+        self._doors = self._settings.doors()
         self._cursors = {path: cursor for path, (cursor, finished) in catalogue.cursors().items() if not finished}
         self._finished = {path for path, (_, finished) in catalogue.cursors().items() if finished}
         self._batches: Iterator[list[_Read]] | None = None
@@ -123,16 +123,13 @@ class Projector:
 
     # -- settings ---------------------------------------------------------------------------------------------
 
-    def _load_doors(self) -> frozenset[str]:
-        return frozenset(put.address for put, _, _ in self._settings.all_mailboxes())
-
     def _follow_settings(self) -> None:
         """Give mail to those who hold its addresses now: late users, late aliases."""
         if self._settings.directory_version() == self._catalogue.value("settings"):
             return
         self._keyring.refresh()
         before, self._owners = self._owners, Owners.load(self._settings, self._lookup_key)
-        self._doors = self._load_doors()
+        self._doors = self._settings.doors()
         touched = self._settings.touched_addresses(self._catalogue.value("settings"))
         new_domains = self._owners.domains - before.domains
         with self._catalogue.writing() as writer:
@@ -213,9 +210,7 @@ class Projector:
         ref, described = one.record.ref, one.described
         facts, reading = described.facts, described.reading
         addresses = self._addresses(one)
-        people = tuple(
-            {self._owners.hash(address): self._owners.domain_hash(address) for address in addresses}.items()
-        )
+        people = tuple({self._owners.hash(address): self._owners.domain_hash(address) for address in addresses}.items())
         identity = facts.identity or described.original_sha256
         return Projected(
             record_id=ref.record_id,
@@ -273,7 +268,7 @@ class Projector:
         for one in changed:
             forms = [form for row in rows[one.n] if (form := self._form(row, read.get(row.record_id)))]
             if forms:
-                self._index.put(document(one.message, forms))
+                self._index.put(document(one.message, forms, self._doors))
             self._put = one.change
             self._uncommitted += 1
 

@@ -72,9 +72,7 @@ class MailboxKeyPair:
     @classmethod
     def generate(cls) -> MailboxKeyPair:
         """A new pair from the system's random source."""
-        return cls(
-            MLKEM768PrivateKey.generate().private_bytes_raw() + X25519PrivateKey.generate().private_bytes_raw()
-        )
+        return cls(MLKEM768PrivateKey.generate().private_bytes_raw() + X25519PrivateKey.generate().private_bytes_raw())
 
     def open_sealed(self, sealed: bytes, info: bytes) -> bytes:
         """What ``seal`` took. Raises DamageError: not for this key, not whole, or sealed with another ``info``."""

@@ -119,9 +119,7 @@ class Keyring:
             archive=archive,
             slots=tuple(slots),
             verify_key=signing.public_key().public_bytes_raw(),
-            signing_key=wrap(
-                _derived(appliance_key, "wrap"), signing.private_bytes_raw(), _aad(archive, "signing")
-            ),
+            signing_key=wrap(_derived(appliance_key, "wrap"), signing.private_bytes_raw(), _aad(archive, "signing")),
             mailboxes={},
         )
         text = _encode(data, appliance_key)

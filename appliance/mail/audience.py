@@ -58,9 +58,7 @@ def audience(
 
     def restricted(address: str, *others: Iterable[str]) -> frozenset[str]:
         archive = owner(address)
-        return frozenset(
-            {AUDITOR, *((archive,) if archive else ()), *(one for other in others for one in other)}
-        )
+        return frozenset({AUDITOR, *((archive,) if archive else ()), *(one for other in others for one in other)})
 
     if report is not None:
         for address, kind in ((report.sender, "sender"), (report.on_behalf_of, "on-behalf-of")):

@@ -54,14 +54,18 @@ class MessageFacts(msgspec.Struct, frozen=True, omit_defaults=True):
     message_id: str = ""  # without angle brackets, at most 998 characters kept
     references: tuple[str, ...] = ()  # References then In-Reply-To, each id once, newest 100 kept
     subject: str = ""
-    date: int | None = None  # seconds since 1970-01-01 UTC as the Date header says (may be negative), None if unreadable
+    date: int | None = (
+        None  # seconds since 1970-01-01 UTC as the Date header says (may be negative), None if unreadable
+    )
     from_: tuple[Mailbox, ...] = ()
     sender: tuple[Mailbox, ...] = ()
     to: tuple[Mailbox, ...] = ()
     cc: tuple[Mailbox, ...] = ()
     bcc: tuple[Mailbox, ...] = ()
     reply_to: tuple[Mailbox, ...] = ()
-    delivered: tuple[str, ...] = ()  # Delivered-To, X-Envelope-To, X-Original-To, X-Gm-Original-To, Resent-*: addresses
+    delivered: tuple[
+        str, ...
+    ] = ()  # Delivered-To, X-Envelope-To, X-Original-To, X-Gm-Original-To, Resent-*: addresses
     text: str = ""  # the body as text (text/plain, else HTML as text), at most 1 MiB of characters
     has_html: bool = False
     attachments: tuple[Attachment, ...] = ()

@@ -219,9 +219,7 @@ def _address(value: str) -> str:
 
 def _unparsed(raw: bytes, reason: str, start: int, end: int) -> Reading:
     """Kept whole, with what its first text says of its people: Exchange 2003 lists them there."""
-    text = next(
-        (leaf for leaf in mime.leaves(mime.split(raw, start, end)) if leaf.content_type == "text/plain"), None
-    )
+    text = next((leaf for leaf in mime.leaves(mime.split(raw, start, end)) if leaf.content_type == "text/plain"), None)
     report = read_envelope(_text(raw, text)) if text is not None else JournalReport()
     known = bool(report.sender or report.recipients)
     return Reading("unparsed", report=report if known else None, original=(0, len(raw)), reason=reason)

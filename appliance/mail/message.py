@@ -178,8 +178,7 @@ def _own_text(root: mime.Part, parts: tuple[mime.Part, ...]) -> frozenset[int]:
     return frozenset(
         number
         for number, part in enumerate(parts)
-        if part.content_type in _BODY_TYPES
-        and (part is root or id(part) in alternatives or not _is_attached(part))
+        if part.content_type in _BODY_TYPES and (part is root or id(part) in alternatives or not _is_attached(part))
     )
 
 

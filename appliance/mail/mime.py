@@ -97,9 +97,7 @@ def leaf(raw: bytes, start: int, end: int, default: str = "text/plain") -> Part:
     """The part at ``raw[start:end]`` as one piece, whatever its type; ``default`` where it names none."""
     head = read_head(raw, start, end)
     value = head.first(b"content-type")
-    content_type, parameters = (
-        (default, headers.NO_PARAMETERS) if value is None else headers.media_type(value, default)
-    )
+    content_type, parameters = (default, headers.NO_PARAMETERS) if value is None else headers.media_type(value, default)
     defects = () if head.separated else ("no blank line after the header",)
     return Part(head, content_type, parameters, _encoding(head), start, end, (), defects)
 

@@ -110,9 +110,8 @@ def parse(text: str, *, today: date) -> Node:
     return _Parser(text.encode("utf-8", "replace").decode(), today).parse()
 
 
-_TEXT_FIELDS: dict[str, Field] = {name: name for name in get_args(Field) if name != "any"} | {
-    "with": "participant"
-}
+_TEXT_FIELDS: dict[str, Field] = {name: name for name in get_args(Field) if name != "any"} | {"with": "participant"}
+_PEOPLE: tuple[Field, ...] = ("from", "to", "cc", "bcc", "participant")
 _DATE_FIELDS = {"before": "before", "after": "after", "on": "on", "date": "on"}
 _SIZE_FIELDS = ("larger", "smaller")
 _ID_FIELDS = ("id", "message-id")
@@ -272,7 +271,7 @@ class _Parser:
             self._fail("The quotation marks {at} hold no letter and no digit to look for.", start)
         self._count(value, start)
         if prefix:
-            self._check_prefix(value, start)
+            self._check_prefix(field, value, start)
         return Text(field, value, quoted=True, prefix=prefix)
 
     def _single(self, field: Field, value: str, start: int) -> Node | None:
@@ -290,19 +289,21 @@ class _Parser:
             )
         if not words.phrase(stem).words:
             if prefix:
-                self._check_prefix(stem, start)
+                self._check_prefix(field, stem, start)
             self._blank = (value, start)
             return None
         self._count(stem, start)
         if prefix:
-            self._check_prefix(stem, start)
+            self._check_prefix(field, stem, start)
         return Text(field, stem, prefix=prefix)
 
-    def _check_prefix(self, stem: str, start: int) -> None:
+    def _check_prefix(self, field: Field, stem: str, start: int) -> None:
+        """Fail where the star would stand for too many words: ``anna.s*`` will do for a person, not for a text."""
         found = words.phrase(stem)
-        if not found.words or (not found.begins and len(found.words[-1][0]) < SHORTEST_PREFIX):
+        given = found.words if field in _PEOPLE else found.words[-1:]
+        if not found.begins and sum(len(forms[0]) for forms in given) < SHORTEST_PREFIX:
             self._fail(
-                f"There is too little before the star of “{stem}*” {{at}}: "
+                f"There is too little before the star of “{_short(stem)}*” {{at}}: "
                 f"give at least {SHORTEST_PREFIX} letters or digits.",
                 start,
             )
@@ -381,23 +382,21 @@ class _Parser:
         name = match[1].lower()
         if name in _FIELDS:
             return True
-        behind = self._text[match.end() : match.end() + 1]
-        if behind.strip() in ("", "/", "\\", ")"):
-            return False
-        close = difflib.get_close_matches(name, _FIELDS, n=1)
-        advice = f" Did you mean “{close[0]}:”?" if close else ""
-        self._fail(
-            f"There is no field “{_short(match[1])}:” {{at}}.{advice} "
-            "To look for the text itself, put it in quotation marks.",
-            match.start(),
-        )
+        behind = self._text[match.end() : match.end() + 1].strip()
+        if behind not in ("", "/", "\\", ")"):
+            close = difflib.get_close_matches(name, _FIELDS, n=1)
+            advice = f" Did you mean “{close[0]}:”?" if close else ""
+            self._fail(
+                f"There is no field “{_short(match[1])}:” {{at}}.{advice} "
+                "To look for the text itself, put it in quotation marks.",
+                match.start(),
+            )
+        return False
 
     def _enter(self, start: int) -> None:
         self._depth += 1
         if self._depth > DEEPEST:
-            self._fail(
-                f"Parentheses and negations are more than {DEEPEST} deep {{at}}; ask for less at once.", start
-            )
+            self._fail(f"Parentheses and negations are more than {DEEPEST} deep {{at}}; ask for less at once.", start)
 
     def _count(self, value: str, start: int) -> None:
         self._words += len(words.phrase(value).words)

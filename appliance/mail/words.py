@@ -51,9 +51,7 @@ _CJK = (
     "\uffa0-\uffdc\U00020000-\U0003ffff"
 )
 _ASCII_WORD = re.compile(rf"[a-z0-9]{{1,{LONGEST_WORD}}}")
-_WORD = re.compile(
-    rf"([{_CJK}](?:[{_CJK}]|{_INSIDE})*)|[^\W_{_CJK}](?:[^\W_{_CJK}]|{_INSIDE}){{0,{LONGEST_WORD - 1}}}"
-)
+_WORD = re.compile(rf"([{_CJK}](?:[{_CJK}]|{_INSIDE})*)|[^\W_{_CJK}](?:[^\W_{_CJK}]|{_INSIDE}){{0,{LONGEST_WORD - 1}}}")
 _CJK_CHARACTER = re.compile(f"[{_CJK}]")
 _SEPARATOR = re.compile(rf"(?!{_INSIDE})[\W_]")
 
@@ -61,9 +59,7 @@ _NO_JOINERS = dict.fromkeys(
     (0xAD, 0x200B, 0x200C, 0x200D, 0x2060, 0xFEFF, *range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0))
 )
 # Letters that no decomposition takes apart, and letters with a second spelling of two.
-_PLAIN = str.maketrans(
-    {"ø": "o", "đ": "d", "ł": "l", "ħ": "h", "ı": "i", "ŧ": "t", "æ": "ae", "œ": "oe", "þ": "th"}
-)
+_PLAIN = str.maketrans({"ø": "o", "đ": "d", "ł": "l", "ħ": "h", "ı": "i", "ŧ": "t", "æ": "ae", "œ": "oe", "þ": "th"})
 _DIGRAPHS = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "ø": "oe", "å": "aa"})
 _HAS_DIGRAPH = re.compile("[äöüøå]")
 

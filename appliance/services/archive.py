@@ -133,9 +133,7 @@ class Archive:
 def load_keyring(paths: Paths) -> Keyring:
     """The locked keyring of a data folder. Raises NotFoundError where there is no archive."""
     if not paths.keyring.exists():
-        raise NotFoundError(
-            f"There is no archive in {paths.data}. Make one with `mailkeep --data {paths.data} init`."
-        )
+        raise NotFoundError(f"There is no archive in {paths.data}. Make one with `mailkeep --data {paths.data} init`.")
     return Keyring.load(paths.keyring)
 
 

@@ -13,9 +13,7 @@ CONTENT_ACTIONS = ("search", "search.everywhere", "attachment.open", "export.beg
 """Actions whose ``what`` can hold words of somebody's mail or search: for auditors only."""
 
 
-def audit(
-    archive: Archive, principal: Principal, *, find: str = "", offset: int = 0, limit: int = 50
-) -> api.AuditPage:
+def audit(archive: Archive, principal: Principal, *, find: str = "", offset: int = 0, limit: int = 50) -> api.AuditPage:
     """The audit trail, newest first. ``find`` narrows it to an action, such as ``sign-in`` or ``search``.
 
     An administrator who is no auditor sees who did what, but not what was searched for.

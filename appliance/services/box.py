@@ -141,6 +141,3 @@ def open_box(paths: Paths, secret: Secret | None = None) -> Iterator[RunningBox 
             yield running
         finally:
             running.close()
-
-
-

@@ -77,9 +77,7 @@ class ArchiveClient:
 
     async def sign_in(self, *, address: str, password: str, totp: str, client: str) -> api.SignedIn:
         """A new session. Raises SignInError (code ``sign-in``) for anything wrong, also after too many tries."""
-        return await self._call(
-            "sign_in", api.SignedIn, client=client, address=address, password=password, totp=totp
-        )
+        return await self._call("sign_in", api.SignedIn, client=client, address=address, password=password, totp=totp)
 
     async def sign_out(self, token: str) -> None:
         """End a session."""
@@ -151,9 +149,7 @@ class ArchiveClient:
         self, token: str, *, query: str = "", ids: tuple[str, ...] = (), everywhere: bool = False
     ) -> api.JobInfo:
         """A ZIP of EML with manifest.csv, of all hits of ``query`` or of ``ids``; made by a job."""
-        return await self._call(
-            "export_begin", api.JobInfo, token, query=query, ids=list(ids), everywhere=everywhere
-        )
+        return await self._call("export_begin", api.JobInfo, token, query=query, ids=list(ids), everywhere=everywhere)
 
     async def jobs(self, token: str) -> tuple[api.JobInfo, ...]:
         """The caller's jobs, newest first."""
@@ -243,13 +239,9 @@ class ArchiveClient:
         """One user."""
         return await self._call("user", api.UserInfo, token, id=id)
 
-    async def user_create(
-        self, token: str, *, name: str, primary: str, aliases: tuple[str, ...] = ()
-    ) -> api.UserInfo:
+    async def user_create(self, token: str, *, name: str, primary: str, aliases: tuple[str, ...] = ()) -> api.UserInfo:
         """A new user; receives the unassigned mail of the addresses."""
-        return await self._call(
-            "user_create", api.UserInfo, token, name=name, primary=primary, aliases=list(aliases)
-        )
+        return await self._call("user_create", api.UserInfo, token, name=name, primary=primary, aliases=list(aliases))
 
     async def user_change(
         self,
@@ -303,9 +295,7 @@ class ArchiveClient:
 
     # -- the wire ---------------------------------------------------------------------------------------------
 
-    async def _call(
-        self, method: str, kind: type[T] | None, token: str = "", client: str = "", **params: Any
-    ) -> T:
+    async def _call(self, method: str, kind: type[T] | None, token: str = "", client: str = "", **params: Any) -> T:
         connection = await self._send(Call(method=method, token=token, client=client, params=params))
         reply = await self._receive(connection)
         self._keep(connection)

@@ -27,6 +27,31 @@ from appliance.services.wire import Call
 Service = Callable[..., Any]
 
 
+_OF_THE_ARCHIVE: Mapping[str, Service] = {
+    "search": searching.search,
+    "message": reading.message,
+    "message_html": reading.message_html,
+    "part": reading.part,
+    "original": reading.original,
+    "mailboxes": mailboxes.mailboxes,
+    "mailbox_create": mailboxes.mailbox_create,
+    "mailbox_change": mailboxes.mailbox_change,
+    "mailbox_delete": mailboxes.mailbox_delete,
+    "mailbox_setup": mailboxes.mailbox_setup,
+    "users": users.users,
+    "user": users.user,
+    "user_create": users.user_create,
+    "user_change": users.user_change,
+    "user_import": users.user_import,
+    "role_grant": users.role_grant,
+    "role_revoke": users.role_revoke,
+    "role_requests": users.role_requests,
+    "role_decide": users.role_decide,
+    "audit": auditing.audit,
+}
+"""Services that need nothing but the archive and the caller."""
+
+
 class Dispatcher:
     """All services of one open archive."""
 
@@ -36,19 +61,9 @@ class Dispatcher:
         self.backlog = Backlog(archive.reader, archive.paths.volumes)
         exports = Exports(archive)
         local = LocalServices(archive, identity, self.backlog)
-        with_archive = {
-            name: partial(function, archive)
-            for name, function in {
-                "search": searching.search, "message": reading.message, "message_html": reading.message_html,
-                "part": reading.part, "original": reading.original, "mailboxes": mailboxes.mailboxes,
-                "mailbox_create": mailboxes.mailbox_create, "mailbox_change": mailboxes.mailbox_change,
-                "mailbox_delete": mailboxes.mailbox_delete, "mailbox_setup": mailboxes.mailbox_setup,
-                "users": users.users, "user": users.user, "user_create": users.user_create,
-                "user_change": users.user_change, "user_import": users.user_import, "role_grant": users.role_grant,
-                "role_revoke": users.role_revoke, "role_requests": users.role_requests,
-                "role_decide": users.role_decide, "audit": auditing.audit,
-            }.items()
-        }  # fmt: skip
+        with_archive: dict[str, Service] = {
+            name: partial(service, archive) for name, service in _OF_THE_ARCHIVE.items()
+        }
         self._anybody: Mapping[str, Service] = {
             "first_run": self._first_run, "create_administrator": identity.create_administrator,
             "sign_in": identity.sign_in, "accept_invitation": identity.accept_invitation,

@@ -10,7 +10,6 @@ import csv
 import hashlib
 import io
 import logging
-import os
 import secrets
 import threading
 import time
@@ -165,9 +164,7 @@ class Exports:
                 )  # fmt: skip
                 job.file.finish()
                 job.state = "stopped" if job.stop.is_set() else "done"
-                job.message = (
-                    f"{job.progress.left_out} left out, see manifest.csv" if job.progress.left_out else ""
-                )
+                job.message = f"{job.progress.left_out} left out, see manifest.csv" if job.progress.left_out else ""
             except (MailkeepError, OSError) as error:
                 log.exception("export %s failed", job.id)
                 job.state = "failed"
@@ -180,9 +177,7 @@ class Exports:
 class _Job:
     """One export and how it stands."""
 
-    def __init__(
-        self, id: str, principal: Principal, view: View, query: str, ids: tuple[str, ...], title: str
-    ) -> None:
+    def __init__(self, id: str, principal: Principal, view: View, query: str, ids: tuple[str, ...], title: str) -> None:
         self.id, self.principal, self.view, self.query, self.ids, self.title = (
             id,
             principal,
@@ -220,7 +215,8 @@ class EncryptedFile:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._key = AESGCM(AESGCM.generate_key(256))
-        self._file: BinaryIO = open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
+        path.touch(mode=0o600, exist_ok=False)
+        self._file: BinaryIO = path.open("wb")
         self._buffer = bytearray()
         self._frames = 0
         self.size = 0

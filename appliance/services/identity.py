@@ -94,9 +94,7 @@ class Identity:
             row = database.get(tables.User, user)
             if row is None or row.state != "active":
                 raise SignInError("Your session has ended. Sign in again.")
-            roles = frozenset(
-                database.scalars(select(tables.Grant.role).where(tables.Grant.user_id == user)).all()
-            )
+            roles = frozenset(database.scalars(select(tables.Grant.role).where(tables.Grant.user_id == user)).all())
             return Principal(
                 id=user, name=row.name, roles=roles | {"user"}, archives=frozenset({user}), client=client,
                 session=token_hash,
@@ -219,14 +217,10 @@ class Identity:
     def needs_administrator(self) -> bool:
         """Whether nobody has the role of administrator yet."""
         with self._archive.settings.read() as database:
-            count = database.scalar(
-                select(func.count()).select_from(tables.Grant).where(tables.Grant.role == "admin")
-            )
+            count = database.scalar(select(func.count()).select_from(tables.Grant).where(tables.Grant.role == "admin"))
             return not count
 
-    def create_administrator(
-        self, *, code: str, name: str, address: str, password: str, client: str
-    ) -> api.SignedIn:
+    def create_administrator(self, *, code: str, name: str, address: str, password: str, client: str) -> api.SignedIn:
         """The first administrator, made in the browser with the code that the box shows."""
         if not self.needs_administrator():
             raise ForbiddenError("There is an administrator already. Sign in, or ask for an invitation.")

@@ -63,7 +63,7 @@ class LocalServices:
 
     def search(
         self, principal: Principal, *, query: str, user: str = "", offset: int = 0, limit: int = 25,
-        sort: str = "date", reason: str = "",
+        sort: api.Sort = "date", reason: str = "",
     ) -> api.SearchPage:  # fmt: skip
         """A page of hits in all archives, or of what one user sees."""
         principal.require("auditor")
@@ -92,9 +92,7 @@ class LocalServices:
     def verify(self, principal: Principal) -> Checked:
         """Check every record, signature and audit line. Takes as long as reading the whole archive."""
         principal.require("auditor")
-        report: VerifyReport = verify(
-            self._archive.paths.volumes, self._archive.keyring, deep=True
-        )
+        report: VerifyReport = verify(self._archive.paths.volumes, self._archive.keyring, deep=True)
         wrong = [
             Finding(file="system log", offset=0, record_id=None, what=what)
             for what in check_chain(entries(self._archive.reader))
@@ -110,9 +108,7 @@ class LocalServices:
     def gateway_set(self, principal: Principal, *, hostname: str = "", size_limit: int = 0) -> None:
         """Set the box's name and the largest message."""
         before = self._archive.settings.gateway()
-        self._archive.record(
-            principal, events.GatewaySet(hostname or before.hostname, size_limit or before.size_limit)
-        )
+        self._archive.record(principal, events.GatewaySet(hostname or before.hostname, size_limit or before.size_limit))
 
     def user_by_address(self, principal: Principal, *, address: str) -> api.UserInfo:
         """The user who holds an address."""

@@ -98,9 +98,7 @@ def rebuild(paths: Paths, keyring: Unlocked, progress: Callable[[int], None]) ->
     Searching goes on with the old state meanwhile. Mail that comes in during the rebuild is projected by whoever
     follows the new generation next.
     """
-    settings = Settings(
-        paths.settings, column_key=keyring.key("settings"), lookup_key=keyring.key("settings-lookup")
-    )
+    settings = Settings(paths.settings, column_key=keyring.key("settings"), lookup_key=keyring.key("settings-lookup"))
     generations = Generations(paths.projections)
     generation = generations.new()
     catalogue, index = Catalogue(generation.catalogue), IndexWriter(generation.index)

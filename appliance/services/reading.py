@@ -31,7 +31,16 @@ MOST_COPIES = 50
 """Stored originals that one view looks into; a message has one or two."""
 
 HIDING_HEADERS = frozenset(
-    "bcc resent-bcc delivered-to x-delivered-to x-envelope-to x-original-to x-gm-original-to x-forwarded-to".split()
+    [
+        "bcc",
+        "resent-bcc",
+        "delivered-to",
+        "x-delivered-to",
+        "x-envelope-to",
+        "x-original-to",
+        "x-gm-original-to",
+        "x-forwarded-to",
+    ]
 )
 """Headers that may name people whom the other recipients do not know of."""
 
@@ -67,13 +76,14 @@ def message(archive: Archive, principal: Principal, *, id: str, everywhere: bool
     facts = first.opened.facts
     known = frozenset({*view.knows, AUDITOR}) if view.archives is None else view.knows
     everyone = _everyone(copies)
+    doors = archive.settings.doors()
     seen = [one for one in everyone if one.visible_to(known)]
     return api.MessageView(
         id=message_id_of(archive, id),
         subject=facts.subject,
         from_=people(facts.from_),
-        to=people(facts.to),
-        cc=people(facts.cc),
+        to=people(tuple(one for one in facts.to if one.address not in doors)),
+        cc=people(tuple(one for one in facts.cc if one.address not in doors)),
         bcc=tuple(api.Person(one.name, one.address) for one in seen if one.kind == "bcc"),
         reply_to=people(facts.reply_to),
         date=facts.date if facts.date is not None else first.row.received_at // 1_000_000,
@@ -189,7 +199,7 @@ def _open(archive: Archive, row: RecordRow) -> _Copy:
         opened.facts,
         record.provenance,
         partial(archive.owners.archive_of, at=row.received_at),
-        frozenset(put.address for put, _, _ in archive.settings.all_mailboxes()),
+        archive.settings.doors(),
     )
     return _Copy(row, record, opened, who)
 

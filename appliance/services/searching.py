@@ -22,7 +22,7 @@ def search(
     principal: Principal,
     *,
     query: str,
-    sort: str = "date",
+    sort: api.Sort = "date",
     offset: int = 0,
     limit: int = 25,
     everywhere: bool = False,
@@ -35,7 +35,7 @@ def search(
 
 
 def search_view(
-    archive: Archive, view: View, *, query: str, sort: str = "date", offset: int = 0, limit: int = 25
+    archive: Archive, view: View, *, query: str, sort: api.Sort = "date", offset: int = 0, limit: int = 25
 ) -> api.SearchPage:
     """The search itself; who may ask for this view has been decided."""
     if sort not in ("date", "date-asc", "relevance"):
@@ -51,9 +51,7 @@ def search_view(
         offset=offset,
         hits=tuple(hit_of(one) for one in results.hits),
         years=tuple(api.Bucket(str(year), count, f"on:{year}") for year, count in results.facets.years),
-        senders=tuple(
-            api.Bucket(address, count, f"from:{address}") for address, count in results.facets.senders
-        ),
+        senders=tuple(api.Bucket(address, count, f"from:{address}") for address, count in results.facets.senders),
         attachments=tuple(
             api.Bucket(label, count, words)
             for label, count, words in (

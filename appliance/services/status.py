@@ -60,9 +60,7 @@ def status(archive: Archive, principal: Principal, backlog: Backlog) -> api.Stat
         accepted=sum(one.accepted for one in workers),
         refused=sum(one.refused for one in workers),
         deferred=sum(one.deferred for one in workers),
-        alarms=tuple(
-            _alarms(archive, log, counts, indexed.documents, behind, late, disk.free / disk.total, workers)
-        ),
+        alarms=tuple(_alarms(archive, log, counts, indexed.documents, behind, late, disk.free / disk.total, workers)),
         agrees=behind > 0 or _agree(log, counts, indexed.documents),
     )
 
@@ -77,9 +75,7 @@ def _alarms(
 ) -> Iterator[api.Alarm]:  # fmt: skip
     now = int(archive.clock())
     if free < LOW_DISK:
-        yield api.Alarm(
-            "error", f"The disk is nearly full: {free:.0%} free. Mail is put off when it is full.", now
-        )
+        yield api.Alarm("error", f"The disk is nearly full: {free:.0%} free. Mail is put off when it is full.", now)
     if log.damaged:
         yield api.Alarm("error", f"{log.damaged} places in the log are damaged. Run `mailkeep verify`.", now)
     if late > LATE_SECONDS:

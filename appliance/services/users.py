@@ -20,9 +20,7 @@ from appliance.settings import events, tables
 ROLES = ("admin", "auditor")
 
 
-def users(
-    archive: Archive, principal: Principal, *, find: str = "", offset: int = 0, limit: int = 50
-) -> api.UserPage:
+def users(archive: Archive, principal: Principal, *, find: str = "", offset: int = 0, limit: int = 50) -> api.UserPage:
     """Users whose name or one of whose addresses contains ``find``, by name."""
     principal.require("admin")
     with archive.settings.read() as database:
@@ -154,9 +152,7 @@ def role_revoke(archive: Archive, principal: Principal, *, id: str, role: str) -
     principal.require("admin")
     with archive.settings.read() as database:
         held = database.get(tables.Grant, (id, role))
-        admins = database.scalar(
-            select(func.count()).select_from(tables.Grant).where(tables.Grant.role == "admin")
-        )
+        admins = database.scalar(select(func.count()).select_from(tables.Grant).where(tables.Grant.role == "admin"))
     if held is None:
         raise NotFoundError("The user does not have this role.")
     if role == "admin" and admins == 1:
@@ -210,8 +206,7 @@ def find_user(archive: Archive, address: str) -> str:
 def _auditors(archive: Archive) -> int:
     with archive.settings.read() as database:
         return (
-            database.scalar(select(func.count()).select_from(tables.Grant).where(tables.Grant.role == "auditor"))
-            or 0
+            database.scalar(select(func.count()).select_from(tables.Grant).where(tables.Grant.role == "auditor")) or 0
         )
 
 
@@ -324,9 +319,7 @@ def _infos(archive: Archive, ids: Sequence[str], addresses: dict[str, tuple[str,
         roles: dict[str, list[str]] = {}
         for grant in database.scalars(select(tables.Grant).where(tables.Grant.user_id.in_(ids))):
             roles.setdefault(grant.user_id, []).append(grant.role)
-        invited = set(
-            database.scalars(select(tables.Invitation.user_id).where(tables.Invitation.user_id.in_(ids)))
-        )
+        invited = set(database.scalars(select(tables.Invitation.user_id).where(tables.Invitation.user_id.in_(ids))))
         found = []
         for id in ids:
             row = rows.get(id)

@@ -183,9 +183,7 @@ def _(event: events.GatewaySet, context: Context) -> tuple[str, str, str]:
 @_apply.register
 def _(event: events.HoldPlaced, context: Context) -> tuple[str, str, str]:
     context.database.merge(
-        tables.Hold(
-            id=event.hold, reason=event.reason, archive=event.archive, since=event.since, until=event.until
-        )
+        tables.Hold(id=event.hold, reason=event.reason, archive=event.archive, since=event.since, until=event.until)
     )
     return "hold.place", f"{event.hold} {event.archive or 'all archives'}", event.reason
 

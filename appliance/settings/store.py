@@ -93,9 +93,7 @@ class Settings:
     def touched_addresses(self, after: int) -> list[bytes]:
         """Lookup hashes of addresses whose holder changed in entries numbered over ``after``."""
         with self.read() as database:
-            return list(
-                database.scalars(select(tables.Address.lookup).where(tables.Address.number > after).distinct())
-            )
+            return list(database.scalars(select(tables.Address.lookup).where(tables.Address.number > after).distinct()))
 
     # -- mailboxes and gateway --------------------------------------------------------------------------------
 
@@ -108,6 +106,11 @@ class Settings:
         with self.read() as database:
             rows = database.scalars(select(tables.Mailbox).order_by(tables.Mailbox.created_at)).all()
             return [(_mailbox(row), row.created_at, row.deleted_at) for row in rows]
+
+    def doors(self) -> frozenset[str]:
+        """The addresses of all mailboxes ever: nobody's, and no recipients."""
+        with self.read() as database:
+            return frozenset(database.scalars(select(tables.Mailbox.address)))
 
     def gateway(self) -> events.GatewaySet:
         """Host name and limits; the defaults where nothing was set."""
@@ -124,9 +127,7 @@ class Settings:
         now = int(time.time())
         with Database(self._engine) as database, database.begin():
             database.execute(delete(tables.Session).where(tables.Session.expires_at < now))
-            database.add(
-                tables.Session(token_hash=token_hash, user_id=user, created_at=now, expires_at=expires_at)
-            )
+            database.add(tables.Session(token_hash=token_hash, user_id=user, created_at=now, expires_at=expires_at))
 
     def session_user(self, token_hash: bytes) -> str | None:
         """The user of a session that has not ended."""

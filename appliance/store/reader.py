@@ -115,9 +115,7 @@ class LogReader:
                         listed.append(info)
         return listed
 
-    def scan(
-        self, volume: VolumeInfo | str, start: int = 0, *, sync: bool = False
-    ) -> Iterator[RecordRef | Damage]:
+    def scan(self, volume: VolumeInfo | str, start: int = 0, *, sync: bool = False) -> Iterator[RecordRef | Damage]:
         """The records of a volume from ``start`` on, and the damage between them.
 
         ``start`` is 0 or the ``end`` of what an earlier scan gave. While the volume's writer lives, an unfinished
@@ -171,9 +169,7 @@ class LogReader:
         return OpenRecord(place, opener.provenance, pieces())
 
     @contextmanager
-    def _opening(
-        self, ref: RecordRef | str, offset: int | None
-    ) -> Iterator[tuple[RecordRef, RecordOpener, bytes]]:
+    def _opening(self, ref: RecordRef | str, offset: int | None) -> Iterator[tuple[RecordRef, RecordOpener, bytes]]:
         if isinstance(ref, RecordRef):
             path, begin, ahead = ref.volume, ref.offset, ref.length
         else:
@@ -198,9 +194,7 @@ class LogReader:
                 yield place, self._opener_of(key, header, record, window, begin), entry.leaf
 
     @staticmethod
-    def _opener_of(
-        key: bytes, header: VolumeHeader, record: RecordHeader, window: Window, offset: int
-    ) -> RecordOpener:
+    def _opener_of(key: bytes, header: VolumeHeader, record: RecordHeader, window: Window, offset: int) -> RecordOpener:
         return RecordOpener(key, header.volume_id, record, frames(window, offset))
 
     def _volume_key(self, path: str) -> tuple[VolumeHeader, bytes]:
@@ -209,9 +203,7 @@ class LogReader:
         if known is not None:
             return known
         if self._opener is None:
-            raise LockedError(
-                "The archive is locked: mail is received, but none can be opened until it is unlocked."
-            )
+            raise LockedError("The archive is locked: mail is received, but none can be opened until it is unlocked.")
         name = volume_name(path)
         with self._open(path) as descriptor:
             try:

@@ -204,9 +204,7 @@ class RecordOpener:
         try:
             if zstandard.frame_content_size(compressed) not in (-1, length):
                 raise DamageError("A record's original has another length than the record says.")
-            original = _decompressor().decompress(
-                compressed, max_output_size=max(length, 1), allow_extra_data=False
-            )
+            original = _decompressor().decompress(compressed, max_output_size=max(length, 1), allow_extra_data=False)
         except zstandard.ZstdError as error:
             raise DamageError("A record's original does not decompress.") from error
         self._check(sha256(self._salt + original).digest(), len(original), leaf)

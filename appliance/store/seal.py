@@ -235,7 +235,5 @@ def _attest(files: Files, volumes: Path, name: VolumeName, chain: Chain, archive
 def _seal_files(files: Files, volumes: Path) -> Iterator[str]:
     for folder in filter(is_mailbox_folder, files.names(volumes)):
         for name in files.names(volumes / folder):
-            if name.endswith(SEAL_SUFFIX) and parse_volume(
-                f"{folder}/{name.removesuffix(SEAL_SUFFIX)}{VOLUME_SUFFIX}"
-            ):
+            if name.endswith(SEAL_SUFFIX) and parse_volume(f"{folder}/{name.removesuffix(SEAL_SUFFIX)}{VOLUME_SUFFIX}"):
                 yield f"{folder}/{name}"

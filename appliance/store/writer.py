@@ -267,7 +267,10 @@ class LogWriter:
 
     def _work(self) -> None:
         while (volume := self._ready.get()) is not None:
-            self._commit(volume)
+            try:
+                self._commit(volume)
+            except Exception:
+                log.exception("log: a commit thread met an error nobody foresaw")
 
     def _commit(self, volume: _Volume) -> None:
         with volume.mailbox.lock:
@@ -275,10 +278,11 @@ class LogWriter:
         records = [record for record, _ in batch]
         entries: list[IndexEntry] = []
         failure: MailkeepError | None = None
-        try:
-            check_room(self._files, self._volumes, sum(record.length for record in records), self._reserve)
-        except (OSError, DiskFullError) as error:
-            failure = _failure(error)  # nothing was written: the volume is as good as before
+        if batch:
+            try:
+                check_room(self._files, self._volumes, sum(record.length for record in records), self._reserve)
+            except (OSError, DiskFullError) as error:
+                failure = _failure(error)  # nothing was written: the volume is as good as before
         if batch and failure is None:
             try:
                 entries = self._write(volume, records)

@@ -137,13 +137,11 @@ class SmtpProtocol(asyncio.Protocol):
         self._draining = True
         if self._state is _State.COMMAND and self._content is None:
             self._end("421 4.3.2 Closing for maintenance, try again later")
-            self._flush()
 
     def expire(self) -> None:
         """Nothing came for too long (RFC 5321 section 4.5.3.2.7); mid-message there is no reply to give."""
         if self._state is _State.COMMAND:
             self._end("421 4.4.2 Nothing heard from you for too long")
-            self._flush()
         else:
             self._transport.abort()
 
@@ -152,11 +150,6 @@ class SmtpProtocol(asyncio.Protocol):
         """Whether it is the client's turn: the idle time-out applies."""
         ours = self._state in (_State.BUSY, _State.HANDSHAKE, _State.CLOSED) or self._content_paused
         return not ours
-
-    @property
-    def closed(self) -> bool:
-        """Whether the session has ended."""
-        return self._state is _State.CLOSED
 
     # -- octets into commands and content ----------------------------------------------------------------
 
@@ -177,9 +170,7 @@ class SmtpProtocol(asyncio.Protocol):
 
     def _blocked(self) -> bool:
         return (
-            self._content_paused
-            or self._output_paused
-            or self._state in (_State.BUSY, _State.HANDSHAKE, _State.CLOSED)
+            self._content_paused or self._output_paused or self._state in (_State.BUSY, _State.HANDSHAKE, _State.CLOSED)
         )
 
     def _regulate(self) -> None:
@@ -469,7 +460,10 @@ class SmtpProtocol(asyncio.Protocol):
         self._state = _State.CLOSED
         self._input, self._at = b"", 0
         self._reset()
-        self._transport.close()
+        if self._output_paused:
+            self._transport.abort()  # a client that does not read would keep a closing connection for ever
+        else:
+            self._transport.close()
         self._handler.handle_disconnect(self, self.session)
 
     def _say(self, reply: str) -> None:

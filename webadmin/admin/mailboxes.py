@@ -68,9 +68,7 @@ async def create_mailbox(
 
 
 @get("/mailboxes/{id:str}")
-async def mailbox(
-    request: Request[Any, Any, Any], visit: NamedDependency[Visit], id: FromPath[str]
-) -> Response[Any]:
+async def mailbox(request: Request[Any, Any, Any], visit: NamedDependency[Visit], id: FromPath[str]) -> Response[Any]:
     """A mailbox: its address, set-up texts, numbers and settings."""
     return await _mailbox_page(request, visit, id, None, "", 200)
 
@@ -109,9 +107,7 @@ async def resume(visit: NamedDependency[Visit], id: FromPath[str]) -> Response[A
 
 
 @post("/mailboxes/{id:str}/delete")
-async def delete(
-    request: Request[Any, Any, Any], visit: NamedDependency[Visit], id: FromPath[str]
-) -> Response[Any]:
+async def delete(request: Request[Any, Any, Any], visit: NamedDependency[Visit], id: FromPath[str]) -> Response[Any]:
     """Delete an empty mailbox; else the page again with the reason."""
     try:
         await visit.archive.mailbox_delete(visit.token, id=id)

@@ -76,9 +76,7 @@ async def create_user(
         )
     except (UsageError, ConflictError) as error:
         status = status_of(error)
-        return page(
-            request, "admin/user_new.html", status_code=status, visit=visit, form=data, problem=error.message
-        )
+        return page(request, "admin/user_new.html", status_code=status, visit=visit, form=data, problem=error.message)
     return Redirect(f"/admin/users/{made.id}?note=user-created", status_code=303)
 
 
@@ -110,9 +108,7 @@ async def invite_all(request: Request[Any, Any, Any], visit: NamedDependency[Vis
 
 
 @post("/users/{id:str}/invite")
-async def invite(
-    request: Request[Any, Any, Any], visit: NamedDependency[Visit], id: FromPath[str]
-) -> Response[Any]:
+async def invite(request: Request[Any, Any, Any], visit: NamedDependency[Visit], id: FromPath[str]) -> Response[Any]:
     """A code for one person, shown once."""
     return _invitations(request, visit, await visit.archive.user_invite(visit.token, ids=(id,)))
 
@@ -142,17 +138,13 @@ async def change_user(
 
 
 @post("/users/{id:str}/disable")
-async def disable(
-    request: Request[Any, Any, Any], visit: NamedDependency[Visit], id: FromPath[str]
-) -> Response[Any]:
+async def disable(request: Request[Any, Any, Any], visit: NamedDependency[Visit], id: FromPath[str]) -> Response[Any]:
     """Stop this person's sign-in; the archive stays."""
     return await _set_state(request, visit, id, "disabled", "user-disabled")
 
 
 @post("/users/{id:str}/enable")
-async def enable(
-    request: Request[Any, Any, Any], visit: NamedDependency[Visit], id: FromPath[str]
-) -> Response[Any]:
+async def enable(request: Request[Any, Any, Any], visit: NamedDependency[Visit], id: FromPath[str]) -> Response[Any]:
     """Let this person sign in again."""
     return await _set_state(request, visit, id, "active", "user-enabled")
 
@@ -185,9 +177,7 @@ async def revoke(
     return Redirect(f"/admin/users/{id}?note=role-revoked", status_code=303)
 
 
-async def _set_state(
-    request: Request[Any, Any, Any], visit: Visit, id: str, state: str, note: str
-) -> Response[Any]:
+async def _set_state(request: Request[Any, Any, Any], visit: Visit, id: str, state: str, note: str) -> Response[Any]:
     try:
         await visit.archive.user_change(visit.token, id=id, state=state)
     except (UsageError, ConflictError, ForbiddenError) as error:
@@ -206,9 +196,7 @@ async def _user_page(
 ) -> Response[Any]:
     found = await visit.archive.user(visit.token, id=id)
     typed = form or UserForm(name=found.name, primary=found.primary, aliases="\n".join(found.aliases))
-    return page(
-        request, "admin/user.html", status_code=status, visit=visit, user=found, form=typed, problem=problem
-    )
+    return page(request, "admin/user.html", status_code=status, visit=visit, user=found, form=typed, problem=problem)
 
 
 def _invitations(request: Request[Any, Any, Any], visit: Visit, made: tuple[api.Invitation, ...]) -> Response[Any]:

@@ -27,9 +27,7 @@ _FRAME = Markup(
 
 
 @get("/m/{id:str}")
-async def message(
-    request: Request[Any, Any, Any], visit: NamedDependency[Visit], id: FromPath[str]
-) -> Response[Any]:
+async def message(request: Request[Any, Any, Any], visit: NamedDependency[Visit], id: FromPath[str]) -> Response[Any]:
     """A message: as a page of its own, or for htmx as what goes into the reading pane."""
     everywhere = _everywhere(request, visit)
     remote = request.query_params.get("remote") == "1"
@@ -66,18 +64,14 @@ async def part(
 
 
 @get("/m/{id:str}/original")
-async def original(
-    request: Request[Any, Any, Any], visit: NamedDependency[Visit], id: FromPath[str]
-) -> Response[Any]:
+async def original(request: Request[Any, Any, Any], visit: NamedDependency[Visit], id: FromPath[str]) -> Response[Any]:
     """The message bit for bit."""
     everywhere = _everywhere(request, visit)
     return download(await visit.archive.original(visit.token, id=id, everywhere=everywhere))
 
 
 @get("/m/{id:str}/report")
-async def report(
-    request: Request[Any, Any, Any], visit: NamedDependency[Visit], id: FromPath[str]
-) -> Response[Any]:
+async def report(request: Request[Any, Any, Any], visit: NamedDependency[Visit], id: FromPath[str]) -> Response[Any]:
     """The journal report as it was received (auditors)."""
     everywhere = _everywhere(request, visit)
     return download(await visit.archive.original(visit.token, id=id, report=True, everywhere=everywhere))

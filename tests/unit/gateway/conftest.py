@@ -30,9 +30,7 @@ from appliance.mail.published import (
 from gateway import doors, tls
 from gateway.worker import Options, Worker, listen
 
-ANNA = GatewayMailbox(
-    id="aa" * 16, addresses=("anna@archive.example", "anna.alias@archive.example"), public_key=b"a"
-)
+ANNA = GatewayMailbox(id="aa" * 16, addresses=("anna@archive.example", "anna.alias@archive.example"), public_key=b"a")
 BERT = GatewayMailbox(id="bb" * 16, addresses=("bert@archive.example",), public_key=b"b")
 CLOSED = GatewayMailbox(id="cc" * 16, addresses=("closed@archive.example",), public_key=b"c", state="suspended")
 OFFICE = GatewayMailbox(
@@ -110,9 +108,7 @@ class MemoryLog:
             self.stored.append(Stored(mailbox_id, original, provenance, reference.record_id, streamed))
         return reference
 
-    def _append(
-        self, future: Future[Reference], mailbox_id: bytes, original: bytes, provenance: Provenance
-    ) -> None:
+    def _append(self, future: Future[Reference], mailbox_id: bytes, original: bytes, provenance: Provenance) -> None:
         try:
             future.set_result(self.keep(mailbox_id, original, provenance, streamed=False))
         except Exception as error:
@@ -209,6 +205,8 @@ class Gateway:
             target=self._loop.run_until_complete, args=(self.worker.run(listeners, self._stop),), daemon=True
         )
         self._thread.start()
+        while not stats_path(data, 0).exists():
+            time.sleep(0.005)
         self._clients: list[Client] = []
 
     def client(self, *, greet: bool = True) -> Client:

@@ -1,4 +1,4 @@
-"""Whatever octets come, a session answers in the forms of RFC 5321 or ends; nothing is stored that was not sent."""
+"""Whatever octets come, a session answers in the forms of RFC 5321 or ends; nothing unsent is stored."""
 
 from __future__ import annotations
 
@@ -105,7 +105,9 @@ def converse(pieces: list[bytes]) -> tuple[Recorder, Pipe]:
 
 WORDS = st.sampled_from(
     [b"EHLO", b"HELO", b"MAIL", b"RCPT", b"DATA", b"BDAT", b"RSET", b"NOOP", b"STARTTLS", b"VRFY", b"HELP"]
-    + [
+)
+PIECES = st.sampled_from(
+    [
         b" ",
         b"FROM:",
         b"TO:",
@@ -121,7 +123,9 @@ WORDS = st.sampled_from(
         b"BODY=",
         b"x",
     ]
-    + [
+)
+LINES = st.sampled_from(
+    [
         b"\r\n",
         b"\n",
         b"\r",
@@ -134,7 +138,7 @@ WORDS = st.sampled_from(
         b"BDAT 3 LAST\r\n",
     ]
 )
-SOUP = st.lists(st.one_of(WORDS, st.binary(max_size=8)), max_size=60).map(b"".join)
+SOUP = st.lists(st.one_of(WORDS, PIECES, LINES, st.binary(max_size=8)), max_size=60).map(b"".join)
 
 
 @settings(max_examples=400, deadline=None)

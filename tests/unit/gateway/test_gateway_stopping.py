@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
+import threading
 from collections.abc import Callable
+
+import pytest
 
 
 def test_stopping_ends_idle_sessions_and_finishes_messages(gateway) -> None:
@@ -40,6 +45,19 @@ def test_a_client_that_never_finishes_does_not_hold_up_the_end(start: Callable) 
     assert gateway.log.stored == []
 
 
+def test_a_large_message_cut_off_by_the_end_is_not_stored(start: Callable, caplog: pytest.LogCaptureFixture) -> None:
+    gateway = start(grace=0.2)
+    client = gateway.client()
+    client.open_transaction()
+    client.say("DATA")
+    client.send(bytes(12_000_000))
+    gateway.stop()
+    assert client.is_closed()
+    assert gateway.log.stored == []
+    assert gateway.log.aborted == gateway.log.opened
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR and record.exc_info]
+
+
 def test_a_silent_client_is_sent_away(start: Callable) -> None:
     gateway = start(idle_timeout=0.4)
     client = gateway.client()
@@ -58,8 +76,6 @@ def test_a_client_silent_in_mid_message_is_cut_off(start: Callable) -> None:
 
 
 def test_a_client_that_waits_for_the_disk_is_not_sent_away(start: Callable) -> None:
-    import threading
-
     gateway = start(idle_timeout=0.4)
     client = gateway.client()
     client.open_transaction()
@@ -68,3 +84,16 @@ def test_a_client_that_waits_for_the_disk_is_not_sent_away(start: Callable) -> N
     client.send(b"x\r\n.\r\n")
     threading.Timer(1.5, gateway.log.durable.set).start()
     assert client.reply().endswith("archived")
+
+
+def test_a_client_that_reads_no_replies_is_cut_off(start: Callable) -> None:
+    gateway = start(idle_timeout=0.5)
+    client = gateway.client()
+    client.socket.settimeout(0.5)
+    sent = 0
+    with pytest.raises(OSError):  # first nothing more is taken, then the connection is reset
+        for _ in range(100):
+            with contextlib.suppress(TimeoutError):
+                sent += client.socket.send(b"HELP\r\n" * 100_000)
+    assert sent < 100 * 600_000
+    assert gateway.client().say("NOOP") == "250 2.0.0 OK"

@@ -83,9 +83,7 @@ def test_what_was_said_before_tls_is_forgotten(secure) -> None:
 
 def test_commands_injected_behind_starttls_are_dropped(secure) -> None:
     client = secure.client()
-    client.send(
-        b"STARTTLS\r\nEHLO evil.example\r\nMAIL FROM:<evil@example.org>\r\nRCPT TO:<anna@archive.example>\r\n"
-    )
+    client.send(b"STARTTLS\r\nEHLO evil.example\r\nMAIL FROM:<evil@example.org>\r\nRCPT TO:<anna@archive.example>\r\n")
     assert client.reply().startswith("220 ")
     encrypt(client)
     assert client.say("DATA").startswith("503 5.5.1")

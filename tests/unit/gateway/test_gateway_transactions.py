@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import smtplib
+import socket
 import time
 from collections.abc import Callable
 
@@ -321,8 +322,6 @@ def test_a_client_that_leaves_in_mid_message_leaves_nothing(gateway) -> None:
 
 
 def test_a_client_that_stops_sending_still_gets_its_answer(gateway) -> None:
-    import socket
-
     client = gateway.client()
     client.open_transaction()
     client.say("DATA")

@@ -284,8 +284,8 @@ def test_every_query_that_can_be_typed_is_answered(offers: Shelf) -> None:
 _ODD = [
     Document(id="long-id", archives=("anna",), message_id="x" * 20_000, references=("y" * 20_000,) * 300),
     Document(id="nul", archives=("anna",), subject="a\0b", body="needle\0\0", from_=(Mailbox("\0", "\0@\0"),)),
-    Document(id="surrogate", archives=("anna",), subject="\ud800", body="needle \udfff", from_=(Mailbox("\ud800", "\ud800"),),
-             message_id="\ud800", attachments=(("\ud800", "\ud800"),)),
+    Document(id="surrogate", archives=("anna",), subject="\ud800", body="needle \udfff", message_id="\ud800",
+             from_=(Mailbox("\ud800", "\ud800"),), attachments=(("\ud800", "\ud800"),)),
     Document(id="past", archives=("anna",), date=-(10**18), body="needle"),
     Document(id="future", archives=("anna",), date=10**18, received=10**18, size=10**30, body="needle"),
     Document(id="y2038", archives=("anna",), date=2**31, body="needle", size=-5),

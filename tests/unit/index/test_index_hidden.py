@@ -55,12 +55,13 @@ def mail() -> list[Document]:
 QUERIES = [
     template.format(word)
     for word in (
-        "boss", "big", "big.boss", BOSS_ADDRESS, "head.example.org", "example.org", "@head.example.org", ".org", "head",
-        "bo*", "big.b*", "big.boss@h*", '"big boss"', "member", MEMBER_ADDRESS, "quiet*", "staff.example.net",
-        FROM_OUTSIDE, "blind", "bl*", "auditor", "\x1f", "anna", "participant",
+        "boss", "big", "big.boss", BOSS_ADDRESS, "head.example.org", "example.org", "@head.example.org", ".org",
+        "head", "bo*", "big.bo*", "big.boss@he*", '"big boss"', "member", MEMBER_ADDRESS, "quiet*",
+        "staff.example.net", FROM_OUTSIDE, "blind", "bl*", "auditor", "\x1f", "anna", "participant",
     )
-    for template in ("bcc:{}", "participant:{}", "{}", "-{}", "-bcc:{}", "figures OR bcc:{}", "figures -participant:{}",
-                     "figures {}", "NOT (bcc:{} OR zebra)", "from:{}", "to:{}", "cc:{}", "subject:{}")
+    for template in ("bcc:{}", "participant:{}", "{}", "-{}", "-bcc:{}", "figures OR bcc:{}",
+                     "figures -participant:{}", "figures {}", "NOT (bcc:{} OR zebra)", "from:{}", "to:{}", "cc:{}",
+                     "subject:{}")
 ]  # fmt: skip
 
 

@@ -77,6 +77,18 @@ def test_the_next_writer_goes_on_where_the_last_committed(tmp_path: Path) -> Non
     assert ids(folder) == {"a", "b"}
 
 
+def test_what_a_broken_off_writer_left_behind_goes_away(tmp_path: Path) -> None:
+    folder = tmp_path / "index"
+    generation = _with_one_document(folder)
+    writer = IndexWriter(folder, heap=HEAP)
+    for number in range(2_000):
+        writer.put(document(f"lost{number}", body="words " * 500))
+    writer.close()
+    IndexWriter(folder, heap=HEAP).close()
+    assert len(list(generation.glob("*.store"))) == 1
+    assert ids(folder) == {"a"}
+
+
 def test_one_folder_has_one_writer(tmp_path: Path) -> None:
     first = IndexWriter(tmp_path / "index", heap=HEAP)
     with pytest.raises(ConflictError):
@@ -259,9 +271,7 @@ def test_a_killed_writer_leaves_an_index_that_goes_on_from_its_sequence(tmp_path
     """Killed at odd moments, the index holds at least what ``sequence`` says, each document once."""
     folder = tmp_path / "index"
     for round_ in range(6):
-        victim = subprocess.Popen(
-            [sys.executable, "-c", _VICTIM, str(folder)], stdout=subprocess.PIPE, cwd=os.getcwd()
-        )
+        victim = subprocess.Popen([sys.executable, "-c", _VICTIM, str(folder)], stdout=subprocess.PIPE, cwd=os.getcwd())
         assert victim.stdout is not None
         for _ in range(2 + round_):
             victim.stdout.readline()

@@ -18,16 +18,10 @@ from appliance.keys.envelope import (
 
 
 def test_derive_gives_rfc_5869_appendix_a():
-    first = derive(
-        b"\x0b" * 22, salt=bytes(range(13)), info=bytes(range(0xF0, 0xFA)), length=42
-    )  # A.1
-    assert first.hex() == (
-        "3cb25f25faacd57a90434f64d0362f2a2d2d0a90cf1a5a4c5db02d56ecc4c5bf34007208d5b887185865"
-    )
+    first = derive(b"\x0b" * 22, salt=bytes(range(13)), info=bytes(range(0xF0, 0xFA)), length=42)  # A.1
+    assert first.hex() == ("3cb25f25faacd57a90434f64d0362f2a2d2d0a90cf1a5a4c5db02d56ecc4c5bf34007208d5b887185865")
     third = derive(b"\x0b" * 22, info=b"", length=42)  # A.3: no salt, no info
-    assert third.hex() == (
-        "8da4e775a563c18f715f802a063c5a31b8a11f5c5ee1879ec3454e5f3c738d2d9d201395faa4b61a96c8"
-    )
+    assert third.hex() == ("8da4e775a563c18f715f802a063c5a31b8a11f5c5ee1879ec3454e5f3c738d2d9d201395faa4b61a96c8")
     with pytest.raises(UsageError):
         derive(b"k", info=b"", length=255 * 32 + 1)
 

@@ -76,7 +76,7 @@ def test_anothers_volume_key_does_not_open(made):
 
 
 def test_what_does_not_fit_says_so(made, tmp_path):
-    path, keyfile, _, text = made
+    path, keyfile, _, _ = made
     locked = Keyring.load(path)
     with pytest.raises(KeyringError, match="passphrase is not right"):
         locked.unlock_with_passphrase("pass word")
@@ -90,7 +90,7 @@ def test_what_does_not_fit_says_so(made, tmp_path):
     keyfile.write_text("00" * 32)
     with pytest.raises(KeyringError, match="another archive"):
         locked.unlock_with_keyfile(keyfile)
-    bare, _ = Keyring.create(tmp_path / "bare.json")
+    Keyring.create(tmp_path / "bare.json")
     with pytest.raises(KeyringError, match="not set up so"):
         Keyring.load(tmp_path / "bare.json").unlock_with_passphrase("x")
     with pytest.raises(KeyringError, match="mailkeep init"):
@@ -123,7 +123,7 @@ def test_nothing_that_exists_is_overwritten(made, tmp_path):
 @pytest.mark.parametrize("member", ["public", "private", "content", "verify_key", "archive", "slots"])
 def test_a_changed_keyring_does_not_open(made, member):
     """Whoever can write the file could otherwise have new mail sealed to a key of his own."""
-    path, keyfile, unlocked, text = made
+    path, _, unlocked, text = made
     unlocked.create_mailbox(MAILBOX)
     unlocked.create_mailbox(bytes(16))
     stored = json.loads(path.read_bytes())

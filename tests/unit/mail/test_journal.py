@@ -57,7 +57,8 @@ def returned(content: bytes, content_type: str = "message/rfc822", encoding: str
     head = (
         "From: postmaster@x.org\r\nTo: undelivered@x.org\r\nSubject: Undeliverable\r\n"
         'Content-Type: multipart/report; report-type=delivery-status; boundary="n"\r\n\r\n'
-        "--n\r\nContent-Type: text/plain\r\n\r\nSorry.\r\n--n\r\nContent-Type: message/delivery-status\r\n\r\nAction: failed"
+        "--n\r\nContent-Type: text/plain\r\n\r\nSorry.\r\n"
+        "--n\r\nContent-Type: message/delivery-status\r\n\r\nAction: failed"
         f"\r\n--n\r\nContent-Type: {content_type}\r\nContent-Transfer-Encoding: {encoding}\r\n\r\n"
     )
     return head.encode() + content + b"\r\n--n--\r\n"
@@ -71,7 +72,14 @@ def owners(raw: bytes, provenance: Provenance | None = None) -> tuple[str, ...]:
 
 @pytest.mark.parametrize("source", ["eml", "list-mail-15k.tar.xz"])
 def test_generated_reports_are_read_exactly(corpora: Path, tools: Path, tmp_path: Path, source: str) -> None:
-    command = [sys.executable, str(tools / "journalgen.py"), str(corpora / source), str(tmp_path), "--count", "2000"]
+    command = [
+        sys.executable,
+        str(tools / "journalgen.py"),
+        str(corpora / source),
+        str(tmp_path),
+        "--count",
+        "2000",
+    ]
     subprocess.run(command, check=True, capture_output=True, timeout=120)
     truths = [json.loads(line) for line in (tmp_path / "truth.jsonl").read_text().splitlines()]
     assert len(truths) > 250
@@ -92,7 +100,8 @@ def test_generated_reports_are_read_exactly(corpora: Path, tools: Path, tmp_path
 
 @pytest.mark.parametrize("encoding", ["7bit", "base64", "quoted-printable"])
 @pytest.mark.parametrize(
-    "mark", ["X-MS-Journal-Report:", "X-MS-Journal-Report: ", "x-ms-journal-report:", "X-WM-Journal-Report: journal"]
+    "mark",
+    ["X-MS-Journal-Report:", "X-MS-Journal-Report: ", "x-ms-journal-report:", "X-WM-Journal-Report: journal"],
 )
 def test_every_server_s_report(encoding: str, mark: str) -> None:
     raw = report(mark=mark, encoding=encoding)
@@ -157,7 +166,8 @@ def test_mail_dressed_up_as_an_undelivered_report_is_not_taken_from_its_recipien
 def test_an_exchange_2003_report_is_kept_whole_and_its_people_tried() -> None:
     raw = (
         b"Content-Identifer: ExJournalReport\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\n"
-        b'Sender: "Anna" <anna@x.org>\r\nMessage-ID: <1@x.org>\r\nRecipients:\r\n"Ben" <ben@x.org>\r\ncarla@x.org\r\n'
+        b'Sender: "Anna" <anna@x.org>\r\nMessage-ID: <1@x.org>\r\n'
+        b'Recipients:\r\n"Ben" <ben@x.org>\r\ncarla@x.org\r\n'
         b"\r\n--b\r\nContent-Type: message/rfc822\r\n\r\nSubject: x\r\n\r\ny\r\n--b--\r\n"
     )
     reading = journal.read(raw)
@@ -186,7 +196,10 @@ def test_a_report_inside_a_mail_is_just_an_attachment() -> None:
     forged = b"From: mallory@evil.example\r\nTo: ben@x.org\r\nContent-Type: message/rfc822\r\n\r\n" + report()
     assert journal.read(forged).kind == "plain"
     assert "carla@x.org" not in owners(forged)
-    inner = b"X-MS-Journal-Report:\r\nContent-Type: multipart/mixed; boundary=i\r\n\r\n--i\r\n\r\nSender: m@evil\r\nTo: m@evil\r\n--i--"
+    inner = (
+        b"X-MS-Journal-Report:\r\nContent-Type: multipart/mixed; boundary=i\r\n\r\n"
+        b"--i\r\n\r\nSender: m@evil\r\nTo: m@evil\r\n--i--"
+    )
     raw = report(original=inner)
     assert journal.original(raw, journal.read(raw)) == inner
     assert owners(raw) == owners(report())
@@ -221,7 +234,8 @@ def test_a_hundred_thousand_recipients_are_bounded() -> None:
 
 def test_owners_of_a_plain_copy_are_everyone_it_names() -> None:
     raw = (
-        b"From: a@x.org\r\nSender: b@x.org\r\nTo: c@x.org\r\nCc: D@x.org\r\nBcc: e@x.org\r\nReply-To: no@x.org\r\n"
+        b"From: a@x.org\r\nSender: b@x.org\r\nTo: c@x.org\r\nCc: D@x.org\r\nBcc: e@x.org\r\n"
+        b"Reply-To: no@x.org\r\n"
         b"Delivered-To: f@x.org\r\nX-Original-To: g@x.org\r\nX-Envelope-To: h@x.org\r\nX-Gm-Original-To: i@x.org\r\n"
         b"Resent-To: j@x.org\r\nResent-From: k@x.org\r\n\r\ntext"
     )

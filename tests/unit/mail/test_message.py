@@ -204,7 +204,8 @@ def test_a_thousand_levels_and_a_hundred_thousand_parts() -> None:
 def test_a_boundary_that_begins_like_another() -> None:
     raw = mail(
         'Content-Type: multipart/mixed; boundary="b"',
-        body="--b\r\nContent-Type: multipart/mixed; boundary=bb\r\n\r\n--bb\r\n\r\none\r\n--bb\r\n\r\ntwo\r\n--bb--\r\n"
+        body="--b\r\nContent-Type: multipart/mixed; boundary=bb\r\n\r\n"
+        "--bb\r\n\r\none\r\n--bb\r\n\r\ntwo\r\n--bb--\r\n"
         "--b\r\n\r\nthree\r\n--b--\r\n",
     )
     assert message.read(raw).text == "one\ntwo\nthree"

@@ -112,9 +112,7 @@ def test_a_top_level_domain_is_no_word_of_an_address() -> None:
     assert ("de",) not in words.address_terms("", "anna@example.de")
 
 
-@pytest.mark.parametrize(
-    "address", ["", "@", "root", "a@", "@b", "a@b@c.org", ".@.", "x" * 30_000, "ü@ü.ü", "a b@c"]
-)
+@pytest.mark.parametrize("address", ["", "@", "root", "a@", "@b", "a@b@c.org", ".@.", "x" * 30_000, "ü@ü.ü", "a b@c"])
 def test_odd_addresses_are_read_as_far_as_they_go(address: str) -> None:
     for run in words.address_terms("", address):
         assert run

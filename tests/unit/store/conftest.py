@@ -35,9 +35,7 @@ class FailingFiles(Files):
 
     def _count(self, name: str) -> None:
         self.calls.append(name)
-        if self.fail_at and (
-            len(self.calls) == self.fail_at or (self.dead and len(self.calls) > self.fail_at)
-        ):
+        if self.fail_at and (len(self.calls) == self.fail_at or (self.dead and len(self.calls) > self.fail_at)):
             raise OSError(self.error, os.strerror(self.error))
 
     def write(self, descriptor: int, buffers: Sequence[Any], offset: int) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import shutil
-import zlib
 
 import pytest
 
@@ -187,7 +186,7 @@ def test_an_unfinished_volume_that_was_damaged_is_never_cut_or_appended_to(archi
 
 def test_seals_are_chained_over_mailboxes_and_writers(archive, keyring):
     fill(archive, ORIGINALS, max_volume=1)
-    fill(archive, [b"another writer"], **{"name": "g1"})
+    fill(archive, [b"another writer"], name="g1")
     seals = sign_all(archive)
     assert [seal.number for seal in seals] == [1, 2, 3, 4]
     assert chain_of(archive).head == chain_of(archive).head != bytes(32)
@@ -231,7 +230,7 @@ def test_a_damaged_volume_is_not_signed_as_if_it_were_whole(archive):
     refs = fill(archive, ORIGINALS)
     for offset in (10, refs[1].offset + 90, archive.path().stat().st_size - 70):
         flip(archive.path(), offset)
-        with pytest.raises(DamageError, match="g0-00000001.mkv at"):
+        with pytest.raises(DamageError, match=r"g0-00000001\.mkv at"):
             sign_all(archive)
         flip(archive.path(), offset)
     assert len(sign_all(archive)) == 1
@@ -334,9 +333,3 @@ def test_a_locked_archive_is_verified_but_not_deeply(archive, keyring):
     assert seen == [(0, 1), (1, 1)]
     with pytest.raises(LockedError):
         verify(archive.volumes, locked, deep=True)
-
-
-def test_the_checksum_is_crc32c_not_zlibs(archive):
-    fill(archive, [b"x"])
-    header = archive.path().read_bytes()[:HEADER_SIZE]
-    assert zlib.crc32(header[:-4]).to_bytes(4, "big") != header[-4:]

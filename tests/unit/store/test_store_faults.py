@@ -21,9 +21,7 @@ def run(archive, files):
         writer = archive.writer(files=files)
     except StorageError:
         return confirmed
-    for original in ORIGINALS[:2]:
-        if archive.append(writer, original):
-            confirmed.append(original)
+    confirmed += [original for original in ORIGINALS[:2] if archive.append(writer, original)]
     writer.roll()
     if archive.append(writer, ORIGINALS[2]):
         confirmed.append(ORIGINALS[2])
@@ -34,9 +32,7 @@ def run(archive, files):
             confirmed.append(ORIGINALS[3])
     except StorageError:
         pass
-    for original in ORIGINALS[4:]:
-        if archive.append(writer, original):
-            confirmed.append(original)
+    confirmed += [original for original in ORIGINALS[4:] if archive.append(writer, original)]
     writer.close()
     return confirmed
 
@@ -89,9 +85,6 @@ def test_short_writes_are_finished(failing, archive):
 
 def cut_at_every_call(make_archive, power_cut):
     """Cut the power after every call of a run; gives (archive, what was confirmed before)."""
-
-    class Dead(Exception):
-        pass
 
     def after(files, left):
         for name in ("create", "write", "sync", "sync_directory", "make_directory", "rename"):

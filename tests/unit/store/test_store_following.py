@@ -81,13 +81,13 @@ def test_a_half_written_record_of_a_living_writer_is_no_damage(archive):
 
 
 def test_a_volume_appears_with_its_header_or_not_at_all(archive, failing):
-    class Watching(Files):
-        seen: list[int] = []
+    seen = []
 
+    class Watching(Files):
         def sync_directory(self, path):
             for volume in LogReader(archive.volumes).volumes():
                 assert volume.header is not None
-                self.seen.append(volume.sequence)
+                seen.append(volume.sequence)
             super().sync_directory(path)
 
     writer = archive.writer(files=Watching(), max_volume=1)
@@ -98,7 +98,7 @@ def test_a_volume_appears_with_its_header_or_not_at_all(archive, failing):
         assert all(not path.name.endswith("4.mkv") for path in archive.volumes.rglob("*"))
         record.commit()
     writer.close()
-    assert max(Watching.seen) == 4
+    assert max(seen) == 4
 
 
 @pytest.mark.faults
@@ -106,8 +106,7 @@ def test_two_processes_write_to_one_mailbox_and_both_are_killed(archive):
     processes = [write_for_ever(archive, name) for name in ("g0", "g1")]
     confirmed = []
     for process, name in zip(processes, ("g0", "g1"), strict=True):
-        for _ in range(150):
-            confirmed.append(f"{name} {process.stdout.readline().strip()} ".encode() * 40)
+        confirmed += [f"{name} {process.stdout.readline().strip()} ".encode() * 40 for _ in range(150)]
     reader = archive.reader()
     assert all(not isinstance(found, Damage) for volume in reader.volumes() for found in reader.scan(volume))
     for process in processes:
@@ -129,7 +128,9 @@ def test_two_processes_with_one_writers_name_do_not_harm_each_other(archive):
     process = write_for_ever(archive, "g0")
     process.stdout.readline()
     intruder = archive.writer("g0", max_volume=1)
-    kept = [original for original in (b"%d" % number * 200 for number in range(20)) if archive.append(intruder, original)]
+    kept = [
+        original for original in (b"%d" % number * 200 for number in range(20)) if archive.append(intruder, original)
+    ]
     intruder.close()
     confirmed = int(process.stdout.readline())
     process.kill()

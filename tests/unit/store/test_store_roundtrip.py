@@ -203,7 +203,7 @@ def test_anothers_key_opens_nothing(archive):
         def volume_key(self, mailbox_id, sealed, info):
             return stranger.open_sealed(sealed, info)
 
-    with pytest.raises(DamageError, match="g0-00000001.mkv"):
+    with pytest.raises(DamageError, match=r"g0-00000001\.mkv"):
         LogReader(archive.volumes, Stranger()).read(ref)
 
 

@@ -125,9 +125,7 @@ class ArchiveDouble(ArchiveClient):
                 if account.totp and totp != TOTP_CODE:
                     break
                 return self._session(account.user.id)
-        raise SignInError(
-            "Address, password or code is not right. After ten tries there is a pause of 15 minutes."
-        )
+        raise SignInError("Address, password or code is not right. After ten tries there is a pause of 15 minutes.")
 
     async def sign_out(self, token: str) -> None:
         self._note("sign_out")
@@ -159,9 +157,7 @@ class ArchiveDouble(ArchiveClient):
     async def totp_confirm(self, token: str, *, code: str) -> api.Caller:
         account = self._account(token)
         if code != TOTP_CODE:
-            raise SignInError(
-                "This code is not right. Is the phone's clock right? Scan the new picture and try again."
-            )
+            raise SignInError("This code is not right. Is the phone's clock right? Scan the new picture and try again.")
         account.totp = True
         return self._caller(token)
 
@@ -193,9 +189,7 @@ class ArchiveDouble(ArchiveClient):
             years=tuple(
                 api.Bucket(str(year), count, f"on:{year}") for year, count in sorted(years.items(), reverse=True)
             ),
-            senders=tuple(
-                api.Bucket(who.name, count, f"from:{who.address}") for who, count in senders.most_common(10)
-            ),
+            senders=tuple(api.Bucket(who.name, count, f"from:{who.address}") for who, count in senders.most_common(10)),
             attachments=tuple(
                 bucket
                 for bucket in (
@@ -276,9 +270,7 @@ class ArchiveDouble(ArchiveClient):
         one = self._one(token, id, everywhere)
         if report:
             if not self._caller(token).content_roles:
-                raise ForbiddenError(
-                    "The journal report is for auditors: it names recipients that others may not see."
-                )
+                raise ForbiddenError("The journal report is for auditors: it names recipients that others may not see.")
             return _stream(f"{one.id}-report.eml", "message/rfc822", b"X-MS-Journal-Report:\r\n\r\n" + one.raw)
         return _stream(f"{one.subject}.eml", "message/rfc822", one.raw)
 
@@ -427,9 +419,7 @@ class ArchiveDouble(ArchiveClient):
     async def mailbox_delete(self, token: str, *, id: str) -> None:
         self._admin(token)
         if self._box(id).records:
-            raise ConflictError(
-                "This mailbox holds mail. Only an empty mailbox can be deleted; suspend it instead."
-            )
+            raise ConflictError("This mailbox holds mail. Only an empty mailbox can be deleted; suspend it instead.")
         del self.state.mailboxes[id]
 
     async def mailbox_setup(self, token: str, *, id: str) -> tuple[api.SetupText, ...]:
@@ -466,9 +456,7 @@ class ArchiveDouble(ArchiveClient):
         self._admin(token)
         return self._user(id).user
 
-    async def user_create(
-        self, token: str, *, name: str, primary: str, aliases: tuple[str, ...] = ()
-    ) -> api.UserInfo:
+    async def user_create(self, token: str, *, name: str, primary: str, aliases: tuple[str, ...] = ()) -> api.UserInfo:
         self._admin(token)
         if any(account.user.primary == primary for account in self.state.accounts.values()):
             raise ConflictError(f"{primary} belongs to somebody already.")
@@ -502,9 +490,7 @@ class ArchiveDouble(ArchiveClient):
 
     async def user_invite(self, token: str, *, ids: tuple[str, ...] = ()) -> tuple[api.Invitation, ...]:
         self._admin(token)
-        chosen = ids or tuple(
-            id for id, account in self.state.accounts.items() if account.user.sign_in != "password"
-        )
+        chosen = ids or tuple(id for id, account in self.state.accounts.items() if account.user.sign_in != "password")
         made = []
         for id in chosen:
             account = self._user(id)
@@ -553,9 +539,7 @@ class ArchiveDouble(ArchiveClient):
     def _note(self, method: str, **params: Any) -> None:
         self.state.calls.append((method, params))
         if self.down:
-            raise UnavailableError(
-                "The archive is not answering just now. Mail is still received; try again shortly."
-            )
+            raise UnavailableError("The archive is not answering just now. Mail is still received; try again shortly.")
 
     def _session(self, user_id: str) -> api.SignedIn:
         token = hashlib.sha256(f"{user_id}{len(self.state.sessions)}".encode()).hexdigest()
@@ -686,10 +670,7 @@ def _stream(name: str, kind: str, content: bytes) -> Stream:
 def _qr(secret: str) -> str:
     dots = random.Random(secret)
     squares = "".join(
-        f'<rect x="{x}" y="{y}" width="1" height="1"/>'
-        for x in range(29)
-        for y in range(29)
-        if dots.random() < 0.5
+        f'<rect x="{x}" y="{y}" width="1" height="1"/>' for x in range(29) for y in range(29) if dots.random() < 0.5
     )
     return QR.format(squares)
 

@@ -59,9 +59,7 @@ def test_a_new_mailbox_shows_its_address_and_what_to_do_with_it() -> None:
 
 def test_a_mailbox_that_cannot_be_made_leaves_what_was_typed() -> None:
     browser = signed_in(ADMIN)
-    answer = browser.post(
-        "/admin/mailboxes/new", "/admin/mailboxes/new", {"name": "Journal", "address": "nonsense"}
-    )
+    answer = browser.post("/admin/mailboxes/new", "/admin/mailboxes/new", {"name": "Journal", "address": "nonsense"})
     assert answer.status_code == 400
     assert "is not a mail address" in visible(answer)
     assert 'value="nonsense"' in answer.text
@@ -123,9 +121,7 @@ def test_an_address_that_is_taken_is_said_in_words() -> None:
 def test_an_import_says_what_is_wrong_line_by_line() -> None:
     browser = signed_in(ADMIN)
     csv = b"primary,aliases,name\nnew@example.org,,New\nnonsense,,X\n"
-    answer = browser.post(
-        "/admin/users/import", "/admin/users/import", files={"file": ("users.csv", csv, "text/csv")}
-    )
+    answer = browser.post("/admin/users/import", "/admin/users/import", files={"file": ("users.csv", csv, "text/csv")})
     text = visible(answer)
     assert "1 created" in text
     assert "3 “nonsense,,X” has no address" in text

@@ -1,0 +1,69 @@
+# Everything here works on a fresh Debian 12 with Python 3.11; each target does the set-up that it needs.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+DATA ?= data
+SMTP ?= 127.0.0.1:2525
+HTTP ?= 127.0.0.1:8080
+INPUTS ?= 100000
+ROUNDS ?= 50
+
+# What the tests drive from outside; without one of them its tests say so and are skipped.
+TEST_PACKAGES := chromium fonts-dejavu-core fonts-noto-cjk swaks strace e2fsprogs openssl
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run demo test test-packages lint format types layers lock faults fuzz bench clean
+
+help: ## List what can be made
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /|/' | column -t -s '|'
+
+setup: $(VENV)/.locked ## Make the virtual environment with the locked dependencies and the mailkeep command
+
+$(VENV)/.locked: requirements-dev.lock pyproject.toml
+	@command -v $(PYTHON) >/dev/null || packaging/need python3.11 python3.11-venv
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || packaging/need python3.11-venv
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e .
+	@touch $@
+
+run: setup ## Start mailkeep on this machine (archive in ./data) and say where to go
+	@test -e $(DATA)/keyring.json || { $(BIN)/mailkeep --data $(DATA) init --unattended && \
+		echo "For something to search: make demo (in a second terminal)."; }
+	$(BIN)/mailkeep --data $(DATA) serve --smtp $(SMTP) --http $(HTTP)
+
+demo: setup ## Send a made-up company's mail to the running archive
+	$(BIN)/mailkeep --data $(DATA) demo --smtp $(SMTP)
+
+test: setup test-packages ## Run the tests
+	$(BIN)/python -m pytest -m "not bench"
+
+test-packages:
+	@packaging/need --optional $(TEST_PACKAGES)
+
+lint: setup ## Check style, types and layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: setup ## Format the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+lock: setup ## Write the lock files anew from pyproject.toml
+	$(BIN)/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-header pyproject.toml -o requirements.lock
+	$(BIN)/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-header --extra dev pyproject.toml -o requirements-dev.lock
+
+faults: setup test-packages ## Kill, cut and break the product ROUNDS times, and look for lost mail
+	$(BIN)/python -m tests.faults --rounds $(ROUNDS)
+
+fuzz: setup ## Feed INPUTS mutated messages to the readers
+	$(BIN)/python -m tests.fuzz --inputs $(INPUTS)
+
+bench: setup ## Measure against the peers (Postfix, Dovecot, notmuch)
+	@packaging/need postfix dovecot-core dovecot-lmtpd notmuch
+	$(BIN)/python -m tests.bench
+
+clean: ## Remove what can be made again (never an archive)
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
