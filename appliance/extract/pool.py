@@ -13,33 +13,26 @@ import hashlib
 import logging
 import os
 import selectors
-import socket
-import subprocess
-import sys
 import threading
 import time
 from collections import deque
 from concurrent.futures import Future
 from types import TracebackType
-from typing import Any
 
 import msgspec
 
 from appliance.errors import UnavailableError
-from appliance.extract.limits import reading_seconds
-from appliance.extract.protocol import ANSWER, REQUEST, Answer, Described, Job, Kind, Ready, Sanitised
+from appliance.extract.protocol import Answer, Described, Job, Kind, Ready, Sanitised
+from appliance.extract.worker import Task, Worker
 from appliance.mail.facts import MessageFacts, Reading
 
 _log = logging.getLogger(__name__)
 
 MEMORY = 1536 * 1024 * 1024  # address space of a child, bytes; a 150 MB message needs about a third of it
 ATTACHMENT_SECONDS = 20.0  # for the attachments of one message together
-_GRACE = 1.0  # seconds beyond a limit that the child keeps itself, before it is killed
-_START_SECONDS = 60.0  # a fresh interpreter on a busy machine
 _MOST_FAILED_STARTS = 5
 _WAITING_JOBS = 8  # sent ahead to one child …
 _WAITING_BYTES = 4 * 1024 * 1024  # … as long as they are no more than this
-_RECEIVE = 256 * 1024
 
 _FALLBACKS: dict[Kind, Kind | None] = {
     "describe": "describe-without-attachments",
@@ -59,11 +52,11 @@ class ExtractPool:
     def __init__(self, workers: int = 2, memory: int = MEMORY, seconds: float = ATTACHMENT_SECONDS) -> None:
         self._memory = memory
         self._seconds = seconds
-        self._queue: deque[_Task] = deque()
+        self._queue: deque[Task] = deque()
         self._lock = threading.Lock()
         self._closing = False
         self._wake_out, self._wake_in = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        self._workers = [_Worker() for _ in range(workers)]
+        self._workers = [Worker() for _ in range(workers)]
         self._selector = selectors.DefaultSelector()
         self._failed_starts = 0
         self._thread = threading.Thread(target=self._run, name="extract-pool", daemon=True)
@@ -82,7 +75,7 @@ class ExtractPool:
         """
         future: Future[Described] = Future()
         kind: Kind = "describe" if attachments else "describe-without-attachments"
-        self._add(_Task(Job(kind, seconds=self._seconds), raw, future))
+        self._add(Task(Job(kind, seconds=self._seconds), raw, future))
         return future
 
     def sanitise(self, raw: bytes, *, cid_base: str, remote: bool = False) -> Future[Sanitised]:
@@ -91,7 +84,7 @@ class ExtractPool:
         Pictures inside the message get the address ``cid_base`` + part number.
         """
         future: Future[Sanitised] = Future()
-        self._add(_Task(Job("sanitise", remote=remote, cid_base=cid_base), raw, future))
+        self._add(Task(Job("sanitise", remote=remote, cid_base=cid_base), raw, future))
         return future
 
     def close(self) -> None:
@@ -109,7 +102,7 @@ class ExtractPool:
     ) -> None:
         self.close()
 
-    def _add(self, task: _Task) -> None:
+    def _add(self, task: Task) -> None:
         with self._lock:
             if self._closing:
                 raise UnavailableError("The reader of mail has been stopped; nothing is lost. Try again shortly.")
@@ -137,7 +130,7 @@ class ExtractPool:
         finally:
             self._end()
 
-    def _tend(self, worker: _Worker) -> None:
+    def _tend(self, worker: Worker) -> None:
         """Start, refill or replace one worker."""
         if worker.is_late(time.monotonic()):
             self._replace(worker)
@@ -146,7 +139,7 @@ class ExtractPool:
         if worker.ready:
             self._refill(worker)
 
-    def _refill(self, worker: _Worker) -> None:
+    def _refill(self, worker: Worker) -> None:
         while len(worker.tasks) < _WAITING_JOBS and worker.waiting_bytes < _WAITING_BYTES:
             with self._lock:
                 # A job is worth more to a child that has none than to one that has some waiting.
@@ -158,14 +151,14 @@ class ExtractPool:
                 worker.send(task)
         self._watch(worker)
 
-    def _idle_elsewhere(self, worker: _Worker) -> bool:
+    def _idle_elsewhere(self, worker: Worker) -> bool:
         return any(other is not worker and other.ready and not other.tasks for other in self._workers)
 
     def _patience(self) -> float | None:
         deadlines = [worker.deadline for worker in self._workers if worker.deadline is not None]
         return max(0.0, min(deadlines) - time.monotonic()) + 0.01 if deadlines else None
 
-    def _start(self, worker: _Worker) -> None:
+    def _start(self, worker: Worker) -> None:
         try:
             worker.start(self._memory)
         except OSError as error:
@@ -186,12 +179,12 @@ class ExtractPool:
             if task.started or task.future.set_running_or_notify_cancel():
                 task.future.set_exception(error)
 
-    def _watch(self, worker: _Worker) -> None:
+    def _watch(self, worker: Worker) -> None:
         events = selectors.EVENT_READ | (selectors.EVENT_WRITE if worker.outgoing else 0)
         if self._selector.get_key(worker.channel).events != events:
             self._selector.modify(worker.channel, events, worker)
 
-    def _exchange(self, worker: _Worker, events: int) -> None:
+    def _exchange(self, worker: Worker, events: int) -> None:
         try:
             if events & selectors.EVENT_WRITE:
                 worker.write()
@@ -207,7 +200,7 @@ class ExtractPool:
         else:
             self._watch(worker)
 
-    def _take(self, worker: _Worker, frame: bytes) -> None:
+    def _take(self, worker: Worker, frame: bytes) -> None:
         if not worker.ready:
             ready = msgspec.msgpack.decode(frame, type=Ready)
             self._failed_starts = 0
@@ -226,7 +219,7 @@ class ExtractPool:
         else:
             task.future.set_result(result)
 
-    def _try_again(self, task: _Task) -> None:
+    def _try_again(self, task: Task) -> None:
         """Put a job that failed back with less ambition, or finish it with what can be said without reading."""
         kind = _FALLBACKS[task.job.kind]
         if kind is not None:
@@ -238,7 +231,7 @@ class ExtractPool:
         else:
             task.future.set_result(_unparsed(task.raw))
 
-    def _replace(self, worker: _Worker, guilty: bool = True) -> None:
+    def _replace(self, worker: Worker, guilty: bool = True) -> None:
         """Give up a child; the job it was on is suspect, what waited behind it is not."""
         was_ready = worker.ready
         with contextlib.suppress(KeyError, ValueError):
@@ -265,122 +258,6 @@ class ExtractPool:
         self._selector.close()
         os.close(self._wake_out)
         os.close(self._wake_in)
-
-
-class _Task:
-    """One job on its way; ``future`` belongs to whoever asked."""
-
-    __slots__ = ("future", "job", "raw", "started")
-
-    def __init__(self, job: Job, raw: bytes, future: Future[Any]) -> None:
-        self.job = job
-        self.raw = raw
-        self.future = future
-        self.started = False
-
-    def seconds(self) -> float:
-        """The time a child may take for it."""
-        return reading_seconds(len(self.raw)) + self.job.seconds + _GRACE
-
-
-class _Worker:
-    """One child and what is on its way to and from it."""
-
-    def __init__(self) -> None:
-        self.process: subprocess.Popen[bytes] | None = None
-        self.channel: socket.socket
-        self.ready = False
-        self.retiring = False
-        self.tasks: deque[_Task] = deque()
-        self.outgoing: deque[memoryview] = deque()
-        self.deadline: float | None = None
-        self._incoming = bytearray()
-
-    @property
-    def waiting_bytes(self) -> int:
-        """Bytes of mail in the hands of this child."""
-        return sum(len(task.raw) for task in self.tasks)
-
-    def start(self, memory: int) -> None:
-        """Start a fresh interpreter that inherits its end of the socket and nothing else."""
-        self.channel, theirs = socket.socketpair()
-        try:
-            with theirs:
-                self.process = subprocess.Popen(
-                    [sys.executable, "-I", "-B", "-m", "appliance.extract.child", str(memory)],
-                    stdin=theirs.fileno(),
-                    stdout=subprocess.DEVNULL,
-                    stderr=subprocess.DEVNULL,
-                    cwd="/",
-                    env={"LC_ALL": "C.UTF-8", "MALLOC_ARENA_MAX": "1"},
-                )
-        except OSError:
-            self.channel.close()
-            raise
-        self.channel.setblocking(False)
-        self.deadline = time.monotonic() + _START_SECONDS
-
-    def stop(self) -> list[_Task]:
-        """Kill the child and give back the jobs it had."""
-        if self.process is not None:
-            self.process.kill()
-            self.process.wait()
-            self.channel.close()
-        tasks = list(self.tasks)
-        self.__init__()  # type: ignore[misc]
-        return tasks
-
-    def send(self, task: _Task) -> None:
-        """Queue a job for the child."""
-        job = msgspec.msgpack.encode(task.job)
-        self.outgoing.append(memoryview(REQUEST.pack(len(job), len(task.raw)) + job))
-        self.outgoing.append(memoryview(task.raw))
-        self.tasks.append(task)
-        if len(self.tasks) == 1:
-            self.restart_clock()
-
-    def write(self) -> None:
-        """Write what the socket takes. Raises OSError when the child is gone."""
-        while self.outgoing:
-            try:
-                sent = self.channel.send(self.outgoing[0])
-            except BlockingIOError:
-                return
-            if sent < len(self.outgoing[0]):
-                self.outgoing[0] = self.outgoing[0][sent:]
-            else:
-                self.outgoing.popleft()
-
-    def receive(self) -> bool:
-        """Read what is there; False when the child has closed its end."""
-        try:
-            chunk = self.channel.recv(_RECEIVE)
-        except BlockingIOError:
-            return True
-        self._incoming += chunk
-        return bool(chunk)
-
-    def frames(self) -> list[bytes]:
-        """The whole frames received since the last call."""
-        found = []
-        position = 0
-        while len(self._incoming) - position >= ANSWER.size:
-            (length,) = ANSWER.unpack_from(self._incoming, position)
-            end = position + ANSWER.size + length
-            if len(self._incoming) < end:
-                break
-            found.append(bytes(memoryview(self._incoming)[position + ANSWER.size : end]))
-            position = end
-        del self._incoming[:position]
-        return found
-
-    def restart_clock(self) -> None:
-        """The time limit of the first job begins now."""
-        self.deadline = time.monotonic() + self.tasks[0].seconds() if self.tasks else None
-
-    def is_late(self, now: float) -> bool:
-        """Whether the first job, or the start, is over its time."""
-        return self.deadline is not None and now > self.deadline
 
 
 _ANSWERS = msgspec.msgpack.Decoder(Answer)

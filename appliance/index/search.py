@@ -185,16 +185,18 @@ class Index:
     def _open(self) -> _Opened | None:
         """The index as of the newest commit; None where there is none yet."""
         with self._lock:
-            seen = self._stamp()
-            if seen is None:
-                self._index, self._opened, self._seen = None, None, None
-            elif seen != self._seen:
+            while (seen := self._stamp()) != self._seen:
+                if seen is None:
+                    self._index, self._opened, self._seen = None, None, None
+                    break
                 try:
                     self._opened = self._load()
                 except BaseException as error:
                     if not is_engine_failure(error):
                         raise
                     self._index = None
+                    if self._stamp() != seen:  # a rebuilt index took its place meanwhile
+                        continue
                     raise UnavailableError(_ENGINE_TROUBLE) from error
                 self._seen = seen
             return self._opened

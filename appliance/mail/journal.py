@@ -139,6 +139,8 @@ def _sections(raw: bytes, head: mime.Head, end: int) -> list[tuple[int, int]]:
     last_closing = max((index for index, line in enumerate(lines) if line.closing), default=len(lines))
     stop = lines[last_closing].before if last_closing < len(lines) else end
     begins = [line for line in lines[:last_closing] if not line.closing]
+    if not begins:
+        return []
     kept = begins[:2] + [line for line in begins[2:] if _encloses_message(raw, line.after, stop)]
     ends = [line.before for line in kept[1:]] + [stop]
     return [(line.after, max(line.after, before)) for line, before in zip(kept, ends, strict=True)]

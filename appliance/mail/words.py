@@ -152,6 +152,7 @@ def is_joined(character: str) -> bool:
     return _CJK_CHARACTER.match(character) is not None
 
 
+@lru_cache(maxsize=2048)
 def address_terms(name: str, address: str) -> tuple[tuple[str, ...], ...]:
     """What a person's name and address are found by, as runs of words that stand side by side.
 

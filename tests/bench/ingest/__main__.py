@@ -11,6 +11,7 @@ import argparse
 import os
 import platform
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -37,15 +38,14 @@ def main() -> int:
     )
     parser.add_argument("--runs", type=int, default=5, help="interleaved runs of each load")
     parser.add_argument("--mailboxes", type=int, nargs="+", default=[1, 50], choices=(1, 50))
-    parser.add_argument(
-        "--scratch", type=Path, help="folder on the disk to measure (default: the temporary folder)"
-    )
+    parser.add_argument("--scratch", type=Path, help="folder on the disk to measure (default: the temporary folder)")
     parser.add_argument("--quick", action="store_true", help="a tenth of the messages, to see that it works")
     given = parser.parse_args()
     missing = [name for name in ("smtp-source", "postfix", "dovecot") if shutil.which(name) is None]
     if missing or os.geteuid() != 0:
         print(f"needs root and these programs: {', '.join(missing) or 'all there'}", file=sys.stderr)
         return 2
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # the servers are stopped then too
     loads = [load._replace(count=load.count // 10) for load in _LOADS] if given.quick else _LOADS
     with tempfile.TemporaryDirectory(prefix="mailkeep-bench-", dir=given.scratch) as name:
         scratch = Path(name)
@@ -112,9 +112,7 @@ def _compare_mix(folder: Path, count: int, runs: int) -> None:
 
 
 def _file_system(folder: Path) -> str:
-    done = subprocess.run(
-        ["df", "--output=fstype", folder], timeout=20, capture_output=True, text=True, check=True
-    )
+    done = subprocess.run(["df", "--output=fstype", folder], timeout=20, capture_output=True, text=True, check=True)
     kind = done.stdout.split()[-1]
     return f"{kind} (no disk: a sync costs nothing here)" if kind == "tmpfs" else kind
 

@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from appliance.errors import UnavailableError
-from appliance.extract import pool as pool_module
+from appliance.extract import worker as worker_module
 from appliance.extract.pool import ExtractPool
+from appliance.extract.protocol import Sanitised
 from appliance.mail import journal, message
 from tests.unit.extract import samples
 
@@ -51,7 +52,7 @@ def test_real_mail_is_described_as_it_is_read_here(pool: ExtractPool, corpora: P
 
 def test_a_message_with_html_and_one_without_are_both_shown(pool: ExtractPool) -> None:
     html = pool.sanitise(b"Content-Type: text/html\r\n\r\n<p onclick=x>a<img src=http://a.example>", cid_base="/part/")
-    assert html.result(timeout=60) == pool_module.Sanitised("<p>a<img></p>", blocked=1)
+    assert html.result(timeout=60) == Sanitised("<p>a<img></p>", blocked=1)
     assert pool.sanitise(b"\r\n1 < 2", cid_base="/part/").result(timeout=60).html == "<pre>1 &lt; 2</pre>"
 
 
@@ -90,15 +91,15 @@ def saboteur(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         "message.read_head = sabotage(message.read_head) if os.environ['LC_ALL'] == 'deep' else message.read_head\n"
         "child.main()\n"
     )
-    genuine = pool_module.subprocess.Popen
+    genuine = worker_module.subprocess.Popen
 
     def popen(command: list[str], **options: object) -> object:
         options["env"] = {"LC_ALL": os.environ.get("MAILKEEP_TEST_DEPTH", "")}
         return genuine([sys.executable, "-B", str(script), *command[5:]], **options)  # type: ignore[call-overload]
 
-    monkeypatch.setattr(pool_module.subprocess, "Popen", popen)
-    monkeypatch.setattr(pool_module, "reading_seconds", lambda size: 0.3)
-    monkeypatch.setattr(pool_module, "_GRACE", 0.1)
+    monkeypatch.setattr(worker_module.subprocess, "Popen", popen)
+    monkeypatch.setattr(worker_module, "reading_seconds", lambda size: 0.3)
+    monkeypatch.setattr(worker_module, "GRACE", 0.1)
 
 
 @pytest.mark.parametrize("word", ["die", "hang", "gorge", "raise"])
@@ -148,7 +149,8 @@ def test_a_killed_child_loses_no_job(pool: ExtractPool) -> None:
 
 
 def test_a_large_message_is_read_and_its_reader_makes_room(pool: ExtractPool) -> None:
-    raw = samples.mail_with("big.bin", "application/octet-stream", os.urandom(70 * 1024 * 1024))
+    head = b"Content-Type: application/octet-stream; name=big.bin\r\nContent-Transfer-Encoding: 8bit\r\n\r\n"
+    raw = head + bytes(70 * 1024 * 1024)
     described = pool.describe(raw).result(timeout=120)
     assert described.facts.attachments[0].size == 70 * 1024 * 1024
     assert described.facts.attachments[0].text_status == "too-large"

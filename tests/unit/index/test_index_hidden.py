@@ -57,7 +57,7 @@ QUERIES = [
     for word in (
         "boss", "big", "big.boss", BOSS_ADDRESS, "head.example.org", "example.org", "@head.example.org", ".org",
         "head", "bo*", "big.bo*", "big.boss@he*", '"big boss"', "member", MEMBER_ADDRESS, "quiet*",
-        "staff.example.net", FROM_OUTSIDE, "blind", "bl*", "auditor", "\x1f", "anna", "participant",
+        "staff.example.net", FROM_OUTSIDE, "blind", "bl*", "auditor", '"boss\x1fbcc\x1fbig"', "anna", "participant",
     )
     for template in ("bcc:{}", "participant:{}", "{}", "-{}", "-bcc:{}", "figures OR bcc:{}",
                      "figures -participant:{}", "figures {}", "NOT (bcc:{} OR zebra)", "from:{}", "to:{}", "cc:{}",

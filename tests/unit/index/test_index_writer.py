@@ -308,11 +308,11 @@ print("all", flush=True)
 def test_a_reader_in_another_process_follows_every_commit(tmp_path: Path) -> None:
     writer = IndexWriter(tmp_path / "index", heap=HEAP)
     reader = subprocess.Popen(
-        [sys.executable, "-c", _READER_RACE, str(tmp_path / "index"), "60"], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", _READER_RACE, str(tmp_path / "index"), "30"], stdout=subprocess.PIPE, text=True
     )
     assert reader.stdout is not None
     assert reader.stdout.readline() == "ready\n"
-    for number in range(60):
+    for number in range(30):
         writer.put(document(f"d{number}"))
         writer.commit(number + 1)
     assert reader.stdout.readline() == "all\n"

@@ -181,6 +181,7 @@ def test_an_exchange_2003_report_is_kept_whole_and_its_people_tried() -> None:
     [
         b"X-MS-Journal-Report:\r\n\r\nSender: anna@x.org\r\n",
         b"X-MS-Journal-Report:\r\nContent-Type: multipart/mixed\r\n\r\n",
+        b"X-MS-Journal-Report:\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b--\r\n",
         b"X-MS-Journal-Report:\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\nSender: a@x.org\r\n--b--",
         report("nothing of use\r\n"),
     ],
