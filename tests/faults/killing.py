@@ -8,7 +8,7 @@ import signal
 import time
 from collections.abc import Callable, Sequence
 
-from tests.faults.load import Load
+from tests.faults.load import Ledger, Load
 from tests.faults.proof import everything_holds
 from tests.product import Product
 
@@ -21,10 +21,10 @@ KILLS = 3  # of the same part in a round, so that one lands in what the one befo
 
 def kill_rounds(
     product: Product, rounds: int, *, seed: int, parts: Sequence[str] = PARTS, say: Callable[[str], None] = print
-) -> list[Load]:
-    """Rounds of load, kills and proof on a product that serves; gives the loads. Raises AssertionError."""
+) -> list[Ledger]:
+    """Rounds of load, kills and proof on a product that serves; what was sent. Raises AssertionError."""
     rng = random.Random(seed)
-    loads: list[Load] = []
+    ledgers: list[Ledger] = []
     for number in range(rounds):
         part = parts[number % len(parts)]
         load = Load(product.smtp, f"k{seed}r{number}", seed=rng.getrandbits(32))
@@ -34,10 +34,10 @@ def kill_rounds(
                 time.sleep(rng.random() * LONGEST_WAIT / KILLS)
                 kill(product, part, rng)
             load.await_confirmed(5)
-        loads.append(load)
-        everything_holds(product, *loads)
+        ledgers.append(load.ledger())
+        everything_holds(product, *ledgers, exports=number % 10 == rounds % 10)
         say(f"round {number + 1}: {part} killed; {len(load.confirmed)} confirmed, {load.broken} connections broken")
-    return loads
+    return ledgers
 
 
 def kill(product: Product, part: str, rng: random.Random) -> None:

@@ -39,19 +39,25 @@ class Confirmed(NamedTuple):
     at: float
 
 
+class Ledger(NamedTuple):
+    """What was confirmed, and how often each word was sent to its end: the upper bound for the log."""
+
+    confirmed: tuple[Confirmed, ...]
+    attempts: Counter[str]
+
+
 class Load:
     """Connections that send one message after another until they are stopped. ``run_id`` begins every word."""
 
     def __init__(
         self, port: int, run_id: str, *, connections: int = 6, seed: int = 1, mailbox: str = JOURNAL,
-        size: int = 20_000, large: int = 0, pause: float = 0.0,
+        size: int = 20_000, large: int = 0, pause: float = 0.02,
     ) -> None:  # fmt: skip
         """Bodies have up to ``size`` octets; every tenth has ``large`` ones, if given. ``pause``: seconds between
-        two messages of a connection."""
+        two messages of a connection, so that the projections are not the only thing that runs."""
         self.run_id = run_id
         self.confirmed: list[Confirmed] = []
         self.attempts: Counter[str] = Counter()
-        """How often each word was sent to its end: one that was sent once can be in the log once at most."""
         self.replies: Counter[str] = Counter()
         """Replies other than 250 to a message or a recipient, by their first nine characters."""
         self.broken = 0
@@ -64,6 +70,10 @@ class Load:
         self._number = 0
         self._stop = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), daemon=True)
+
+    def ledger(self, until: float = float("inf")) -> Ledger:
+        """What was confirmed before the moment ``until`` (monotonic seconds), and what was sent so far."""
+        return Ledger(tuple(one for one in list(self.confirmed) if one.at < until), Counter(self.attempts))
 
     def start(self) -> Load:
         """Begin."""

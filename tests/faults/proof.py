@@ -6,39 +6,70 @@ import csv
 import hashlib
 import io
 import tempfile
+import time
 import zipfile
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
+from itertools import chain
 from pathlib import Path
 
 from appliance.services.local import Idle
 from appliance.store.format import RecordType
 from appliance.store.reader import LogReader, RecordRef
-from tests.faults.load import Confirmed, Load
+from tests.faults.load import Confirmed, Ledger
 from tests.product import Product
 
-IDLE_SECONDS = 240
+IDLE_SECONDS = 240.0
 
 
-def everything_holds(product: Product, *loads: Load) -> None:
-    """All of it, on a product that serves: log, search, export, verify, counts."""
-    confirmed = [one for load in loads for one in load.confirmed]
-    product.run("wait-idle", "--timeout", str(IDLE_SECONDS))
-    in_the_log_once(product.data, loads)
-    found_once(product, loads)
-    exported_whole(product, confirmed)
-    code, checked = product.verify()
-    assert code == 0 and not checked["errors"], checked
+def everything_holds(product: Product, *ledgers: Ledger, exports: bool = True) -> None:
+    """Log, search, export, ``verify`` and counts of a product that serves, asked over the command line's socket."""
+    await_idle(product)
+    nothing_lost(product.data, *ledgers)
+    found_once(product, *ledgers)
+    if exports:
+        exported_whole(product, *ledgers)
+    checked = product.check()
+    assert not checked.errors, checked.errors
     counts_agree(product)
 
 
-def in_the_log_once(data: Path, loads: Sequence[Load]) -> None:
-    """Each confirmed record is in the log, and no message is there more often than it was sent."""
+def commands_hold(product: Product, *ledgers: Ledger) -> None:
+    """The same in the words of the command line, as a script of the administrator would have it."""
+    product.run("wait-idle", "--timeout", str(IDLE_SECONDS))
+    newest = ledgers[-1].confirmed[-1].mail
+    found = product.run("search", newest.word)
+    assert found["total"] == 1, found
+    original = product.attempt("export", found["hits"][0]["id"])
+    assert hashlib.sha256(original.stdout).hexdigest() == newest.sha256, original.stderr
+    report = product.attempt("export", "--report", found["hits"][0]["id"])
+    assert report.stdout == newest.report, report.stderr
+    code, checked = product.verify()
+    assert code == 0 and not checked["errors"], checked
+    status = product.run("status")
+    assert status["agrees"] and status["records"] == status["projected"], status
+
+
+def await_idle(product: Product, seconds: float = IDLE_SECONDS) -> None:
+    """Return when all accepted mail is searchable."""
+    deadline = time.monotonic() + seconds
+    while not (now := product.call("idle", Idle)).idle:
+        assert time.monotonic() < deadline, f"{now}; serve said at last:\n{product.log_end()}"
+        time.sleep(0.1)
+
+
+def lost(data: Path, *ledgers: Ledger) -> list[str]:
+    """The words of confirmed messages whose records are not in the log."""
+    there = {ref.record_id for ref in messages(data)}
+    return [one.mail.word for one in _confirmed(ledgers) if one.record_id not in there]
+
+
+def nothing_lost(data: Path, *ledgers: Ledger) -> None:
+    """Each confirmed record is in the log, once, and there are no more messages than were sent."""
+    assert not (words := lost(data, *ledgers)), f"confirmed and not in the log: {words}"
     records = Counter(ref.record_id for ref in messages(data))
-    lost = [one.mail.word for load in loads for one in load.confirmed if records[one.record_id] == 0]
-    assert not lost, f"confirmed and not in the log: {lost}"
     assert max(records.values(), default=0) <= 1, "a record id is there twice"
-    sent = sum(load.attempts.total() for load in loads)
+    sent = sum(ledger.attempts.total() for ledger in ledgers)
     assert len(records) <= sent, f"{len(records)} records of {sent} messages sent"
 
 
@@ -51,36 +82,32 @@ def messages(data: Path) -> Iterable[RecordRef]:
                 yield found
 
 
-def found_once(product: Product, loads: Sequence[Load]) -> None:
+def found_once(product: Product, *ledgers: Ledger) -> None:
     """Each confirmed message is one hit; what was sent but never confirmed is one at most; there is nothing else."""
     hits = Counter(hit.subject.split()[-1] for hit in product.hits("*"))
-    words = [one.mail.word for load in loads for one in load.confirmed]
+    words = [one.mail.word for one in _confirmed(ledgers)]
     wrong = {word: hits[word] for word in words if hits[word] != 1}
     assert not wrong, f"confirmed, and found not exactly once: {wrong}"
-    sent = {word for load in loads for word in load.attempts}
-    assert set(hits) <= sent and max(hits.values(), default=0) <= 1, hits - Counter(sent)
+    sent = {word for ledger in ledgers for word in ledger.attempts}
+    strangers = [word for word, count in hits.items() if count > 1 or word not in sent]
+    assert not strangers, f"found too often, or never sent: {strangers}"
     for word in (*words[:2], *words[-2:]):
         assert product.total(word) == 1, word
 
 
-def exported_whole(product: Product, confirmed: Sequence[Confirmed], query: str = "*") -> None:
-    """The export has each confirmed original, bit for bit, and its manifest says so; a few by their own command."""
+def exported_whole(product: Product, *ledgers: Ledger) -> None:
+    """The export of everything has each confirmed original, bit for bit, and its manifest says so."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "all.zip"
-        product.run("export", "--query", query, "--out", str(out))
+        product.export("*", out)
         with zipfile.ZipFile(out) as bundle:
             manifest = list(csv.DictReader(io.StringIO(bundle.read("manifest.csv").decode())))
             assert not [line["note"] for line in manifest if line["note"]]
             exported = {line["subject"].split()[-1]: line for line in manifest}
-            for one in confirmed:
+            for one in _confirmed(ledgers):
                 line = exported[one.mail.word]
                 content = bundle.read(line["file"])
                 assert hashlib.sha256(content).hexdigest() == line["sha256"] == one.mail.sha256, one.mail.word
-    for one in confirmed[-1:]:
-        original = product.attempt("export", exported[one.mail.word]["id"])
-        assert hashlib.sha256(original.stdout).hexdigest() == one.mail.sha256, original.stderr
-        report = product.attempt("export", "--report", exported[one.mail.word]["id"])
-        assert report.stdout == one.mail.report, report.stderr
 
 
 def counts_agree(product: Product) -> None:
@@ -89,9 +116,8 @@ def counts_agree(product: Product) -> None:
     assert status.agrees and status.backlog == 0, status
     assert status.records == status.projected, status
     assert status.messages == status.indexed == product.total("*"), status
-    assert not [alarm.text for alarm in status.alarms if "disagree" in alarm.text or "damaged" in alarm.text], status
+    assert not [one.text for one in status.alarms if "disagree" in one.text or "damaged" in one.text], status
 
 
-def is_idle(product: Product) -> bool:
-    """Whether all accepted mail is searchable."""
-    return product.call("idle", Idle).idle
+def _confirmed(ledgers: Iterable[Ledger]) -> Iterable[Confirmed]:
+    return chain.from_iterable(ledger.confirmed for ledger in ledgers)

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from tests.faults.killing import kill_rounds
+from tests.faults.proof import commands_hold
 from tests.product import Product
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
 
 
-def test_kill_9_loses_and_doubles_nothing(tmp_path: Path) -> None:
-    product = Product.create(tmp_path / "data")
-    with product.serving():
-        kill_rounds(product, 3, seed=1, parts=("gateway 0", "projector", "supervisor"))
+def test_kill_9_loses_and_doubles_nothing(product: Product) -> None:
+    product.start()
+    ledgers = kill_rounds(product, 3, seed=1, parts=("gateway 0", "projector", "supervisor"))
+    commands_hold(product, *ledgers)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from appliance.services import api
 from webadmin.session import Visit
+
+_LINE = 90  # characters that fit on a line of the reading pane
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +18,12 @@ class Opened:
     message: api.MessageView
     blocked: int = 0
     remote: bool = False
+
+    @property
+    def length(self) -> Literal["short", "medium", "long"]:
+        """How tall its frame should be. The page cannot look into the frame to measure, so its text has to tell."""
+        lines = sum(1 + len(line) // _LINE for line in self.message.text.splitlines())
+        return "short" if lines <= 10 else "medium" if lines <= 22 else "long"
 
 
 async def open_message(visit: Visit, id: str, *, everywhere: bool, remote: bool = False) -> Opened:

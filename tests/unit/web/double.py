@@ -796,7 +796,7 @@ def _made_up(chance: random.Random, number: int) -> Message:
 def _offer(plain: Message) -> Message:
     plain.subject = "Your roof: our offer, and what the insurance asks for"
     plain.sender, plain.to, plain.cc = PEOPLE[6], (ANNA, PEOPLE[1]), ()
-    plain.text = "Dear Anna, thank you for walking the warehouse with us on Monday. Here is what we would do."
+    plain.text = "Dear Anna, thank you for walking the warehouse with us on Monday. Here is what we would do.\n" * 12
     plain.html, plain.blocked = _NEWSLETTER, 2
     plain.files = (
         ("Offer 2026-088.pdf", "application/pdf", b"%PDF-1.7" + bytes(412_000)),
