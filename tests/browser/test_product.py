@@ -106,8 +106,8 @@ def left(context: BrowserContext, product: Product) -> list[Request]:
 
 def _find(page: Page, query: str) -> None:
     page.get_by_label("Search your mail").fill(query)
-    page.keyboard.press("Enter")
-    page.wait_for_url("**/?q=*")
+    with page.expect_navigation():
+        page.keyboard.press("Enter")
 
 
 def test_a_message_is_found_and_its_original_and_attachment_are_the_bytes_that_were_sent(page: Page) -> None:

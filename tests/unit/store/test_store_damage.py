@@ -5,14 +5,19 @@ from __future__ import annotations
 import random
 import shutil
 
+import msgspec
 import pytest
+import zstandard
 
 from appliance.errors import ConflictError, DamageError, LockedError
+from appliance.files import FILES
 from appliance.keys.keyring import Argon2, Keyring
-from appliance.store.format import HEADER_SIZE, MARKER_SIZE, RECORD_HEADER_SIZE, footer_size
+from appliance.store.format import HEADER_SIZE, MARKER_SIZE, RECORD_HEADER_SIZE, footer_size, parse_footer
 from appliance.store.reader import Damage, RecordRef
+from appliance.store.record import RecordSealer
 from appliance.store.seal import Chain, sign_volume, waiting
 from appliance.store.verify import verify
+from appliance.store.volume import ActiveVolume, HeaderChain, VolumeKey
 
 
 def chain_of(archive, keyring=None):
@@ -333,3 +338,58 @@ def test_a_locked_archive_is_verified_but_not_deeply(archive, keyring):
     assert seen == [(0, 1), (1, 1)]
     with pytest.raises(LockedError):
         verify(archive.volumes, locked, deep=True)
+
+
+def test_a_footer_that_leaves_a_record_out_is_found(archive):
+    """Whoever can write the file can also make the checksums fit."""
+    fill(archive, ORIGINALS)
+    path = archive.path()
+    data = path.read_bytes()
+    end = len(data) - footer_size(3)
+    footer = parse_footer(data[end:], end)
+    shorter = msgspec.structs.replace(footer, entries=footer.entries[:2])
+    path.write_bytes(data[:end] + shorter.pack())
+    (error,) = archive.verify().errors
+    assert (error.offset, "footer lists 2 records" in error.what) == (end, True)
+
+
+def test_a_volume_from_another_history_does_not_fit_the_chain_of_headers(archive, make_archive):
+    """Same mailbox, writer and number, whole in itself, not even sealed yet."""
+    fill(archive, ORIGINALS, max_volume=1)
+    other = make_archive()
+    fill(other, [b"another", b"history", b"altogether"], max_volume=1)
+    archive.path(sequence=2).write_bytes(other.path(sequence=2).read_bytes())
+    errors = archive.verify().errors
+    assert [error.file.split("/")[1] for error in errors] == ["g0-00000002.mkv", "g0-00000003.mkv"]
+    assert all("not chained" in error.what for error in errors)
+
+
+def test_a_seal_made_again_does_not_fit_the_chain_of_seals(archive):
+    """Even with the signing key nobody exchanges an old seal without making all later ones anew."""
+    fill(archive, ORIGINALS, max_volume=1)
+    first, *_ = sign_all(archive)
+    (archive.volumes / first.volume).with_suffix(".seal").unlink()
+    empty = Chain(archive.keyring.archive_id, archive.keyring.verify_key)
+    sign_volume(archive.volumes, first.volume, empty, archive.keyring)
+    (error,) = archive.verify().errors
+    assert "chained" in error.what and error.file.endswith("2.seal")
+
+
+def test_an_original_that_its_commitment_does_not_name_is_never_given_out(archive):
+    """A hostile writer has the volume key: it can encrypt one thing and commit to another."""
+    key = VolumeKey.generate()
+    chain = HeaderChain(FILES, archive.volumes, archive.mailbox, "g0")
+    archive.volumes.mkdir()
+    name, descriptor = chain.create(key, archive.public_key)
+    volume = ActiveVolume(FILES, name, descriptor)
+    sealer = RecordSealer(key.key, key.volume_id, None)
+    volume.append([sealer.finish(b"said", zstandard.compress(b"sent"))])
+    volume.finish()
+    (ref,) = archive.reader().scan(str(name))
+    with pytest.raises(DamageError, match="commitment"):
+        archive.reader().read(ref)
+    with pytest.raises(DamageError, match="commitment"):
+        list(archive.reader().stream(ref))
+    assert not verify(archive.volumes, archive.keyring).errors
+    (error,) = archive.verify().errors
+    assert error.record_id == ref.record_id

@@ -226,3 +226,22 @@ def test_a_folder_that_cannot_be_made_is_an_error_in_words(archive, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError, match="disk did not take"):
         LogWriter(tmp_path / "file" / "volumes", "g0")
+
+
+def test_what_a_synced_scan_gives_has_been_synced_first(archive):
+    """A projection must not hold a message that a power cut could still take out of the log."""
+    synced = []
+
+    class Watching(Files):
+        def sync_data(self, descriptor):
+            synced.append(self.size(descriptor))
+            super().sync_data(descriptor)
+
+    writer = archive.writer()
+    ref = archive.append(writer, b"x")
+    reader = LogReader(archive.volumes, files=Watching())
+    assert next(reader.scan(ref.volume, sync=True)) == ref
+    assert synced and synced[0] >= ref.end
+    assert list(reader.scan(ref.volume, ref.end, sync=True)) == []
+    assert len(synced) == 1, "where nothing is new, nothing is synced"
+    writer.close()
