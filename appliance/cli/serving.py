@@ -12,6 +12,7 @@ import click
 
 from appliance.cli.supervise import Supervisor
 from appliance.errors import UnavailableError, UsageError
+from appliance.keys.certificate import ensure_certificate
 from appliance.mail import published
 from appliance.services.box import RunningBox
 from appliance.services.paths import Paths
@@ -23,11 +24,8 @@ LISTEN_SECONDS = 30.0
 def serve(paths: Paths, secret: Secret | None, smtp: Sequence[str], http: Sequence[str], *, as_json: bool) -> None:
     """Run until SIGTERM or SIGINT."""
     unlock(paths, secret)  # so that a wrong passphrase is told at once and once
-    folder = published.settings_path(paths.data).parent
-    folder.mkdir(parents=True, exist_ok=True)
-    from gateway.tls import ensure_certificate
-
-    certificate, key = ensure_certificate(paths.tls, socket.getfqdn())
+    hostname = published.decode_settings(published.settings_path(paths.data).read_bytes()).hostname
+    certificate, key = ensure_certificate(paths.tls, hostname)
     off_box = [place for place in http if not _is_loopback(_place(place)[0])]
     tls = ["--tls-cert", str(certificate), "--tls-key", str(key)] if off_box else []
     supervisor = Supervisor(paths.data, smtp, http, secret.passphrase if secret else "", tls)

@@ -29,7 +29,7 @@ from appliance.services.archive import Archive
 from appliance.services.client import StreamHead
 from appliance.services.principal import Principal, View
 from appliance.services.reading import Download, open_for_export
-from appliance.services.searching import scope_of
+from appliance.services.searching import scope_of, today
 
 log = logging.getLogger(__name__)
 
@@ -111,7 +111,7 @@ class Exports:
     ) -> api.JobInfo:
         """Start an export of all hits of ``query``, or of ``ids``."""
         view = principal.looking(everywhere=everywhere)
-        parse(query, today=datetime.fromtimestamp(self._archive.clock()).date())
+        parse(query, today=today(self._archive))
         what = f"{len(ids)} messages" if ids else f"all hits of “{query}”"
         job = _Job(secrets.token_hex(8), principal, view, query, tuple(ids), f"Export of {what}")
         self._archive.note(principal, "export.begin", what)
@@ -259,7 +259,7 @@ class EncryptedFile:
 
 def _hits(archive: Archive, view: View, query: str, progress: Progress) -> Iterator[str]:
     """The ids of all hits, oldest first: mail that comes in meanwhile lands behind, so no page shifts."""
-    node = parse(query, today=datetime.fromtimestamp(archive.clock()).date())
+    node = parse(query, today=today(archive))
     offset = 0
     while True:
         page = archive.index.search(node, scope_of(view), sort="date-asc", offset=offset, limit=PAGE, facets=False)

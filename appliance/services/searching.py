@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from datetime import datetime
+from datetime import UTC, date, datetime
 
 from appliance.errors import UsageError
 from appliance.index.search import Found, Scope
@@ -43,15 +43,15 @@ def search_view(
     if offset < 0 or not 0 <= limit <= MOST_HITS:
         raise UsageError(f"A page has up to {MOST_HITS} hits.")
     started = time.perf_counter()
-    node = parse(query, today=datetime.fromtimestamp(archive.clock()).date())
+    node = parse(query, today=today(archive))
     results = archive.index.search(node, scope_of(view), sort=sort, offset=offset, limit=limit, facets=True)
     return api.SearchPage(
         query=query,
         total=results.total,
         offset=offset,
         hits=tuple(hit_of(one) for one in results.hits),
-        years=tuple(api.Bucket(str(year), count, f"on:{year}") for year, count in results.facets.years),
-        senders=tuple(api.Bucket(address, count, f"from:{address}") for address, count in results.facets.senders),
+        years=tuple(api.Bucket(str(year), count, f"on:{year:04}") for year, count in results.facets.years),
+        senders=tuple(api.Bucket(address, count, f'from:"{address}"') for address, count in results.facets.senders),
         attachments=tuple(
             api.Bucket(label, count, words)
             for label, count, words in (
@@ -62,6 +62,11 @@ def search_view(
         milliseconds=(time.perf_counter() - started) * 1000,
         everywhere=view.archives is None,
     )
+
+
+def today(archive: Archive) -> date:
+    """The day that "last week" counts from. Days are UTC throughout, as in the index."""
+    return datetime.fromtimestamp(archive.clock(), UTC).date()
 
 
 def scope_of(view: View) -> Scope:

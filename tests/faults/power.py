@@ -17,8 +17,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+from appliance.keys.certificate import ensure_certificate
 from appliance.mail.published import stats_path
-from gateway.tls import ensure_certificate
 from tests.faults.disks import ext4, mounted
 from tests.faults.load import Confirmed, Ledger, Load, make_mail
 from tests.faults.proof import everything_holds, lost

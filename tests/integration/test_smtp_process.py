@@ -20,6 +20,7 @@ from pathlib import Path
 
 import pytest
 
+from appliance.keys.certificate import ensure_certificate
 from appliance.keys.envelope import MailboxKeyPair
 from appliance.mail.published import (
     GatewayMailbox,
@@ -32,7 +33,6 @@ from appliance.mail.published import (
 )
 from appliance.store.reader import LogReader, Record
 from appliance.store.refs import RecordRef
-from gateway.tls import ensure_certificate
 
 pytestmark = pytest.mark.integration
 

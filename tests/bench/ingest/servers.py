@@ -14,9 +14,9 @@ import time
 from abc import ABC, abstractmethod
 from pathlib import Path
 
+from appliance.keys.certificate import ensure_certificate
 from appliance.keys.envelope import MailboxKeyPair
 from appliance.mail.published import GatewayMailbox, GatewaySettings, encode, settings_path
-from gateway.tls import ensure_certificate
 
 DOMAIN = "bench.example"
 RECIPIENT = f"box@{DOMAIN}"

@@ -15,7 +15,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from appliance.errors import UsageError
-from gateway.tls import ensure_certificate, server_context
+from appliance.keys.certificate import ensure_certificate
+from gateway.tls import server_context
 
 
 @pytest.fixture
