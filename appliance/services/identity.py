@@ -25,7 +25,7 @@ from appliance.settings import events, tables
 
 SESSION_SECONDS = 12 * 3600
 INVITATION_SECONDS = 7 * 24 * 3600
-SHORTEST_PASSWORD = 10
+SHORTEST_PASSWORD = 12
 ARGON2 = {"length": 32, "iterations": 2, "lanes": 1, "memory_cost": 64 * 1024}
 
 TRIES = 5

@@ -141,13 +141,13 @@ def test_guessing_a_password_is_slowed_down_and_written_down(box: ScratchArchive
 def test_disabled_users_are_signed_out_at_once(box: ScratchArchive) -> None:
     anna = box.user("anna@example.com")
     code = users.user_invite(box.archive, BOX, box.dispatcher.identity, ids=[anna])[0].code
-    session = box.dispatcher.identity.accept_invitation(code=code.lower(), password="long enough", client="")
+    session = box.dispatcher.identity.accept_invitation(code=code.lower(), password="long enough pass", client="")
     assert box.dispatcher.identity.principal(session.token, "").archives == {anna}
     users.user_change(box.archive, BOX, id=anna, state="disabled")
     with pytest.raises(SignInError):
         box.dispatcher.identity.principal(session.token, "")
     with pytest.raises(SignInError):
-        box.dispatcher.identity.accept_invitation(code=code, password="long enough", client="")
+        box.dispatcher.identity.accept_invitation(code=code, password="long enough pass", client="")
 
 
 def test_the_settings_database_is_of_the_newest_revision(box: ScratchArchive) -> None:

@@ -35,7 +35,7 @@ def listening(box: ScratchArchive) -> Iterator[ScratchArchive]:
 def _session(box: ScratchArchive, address: str) -> str:
     user = users.find_user(box.archive, address)
     code = users.user_invite(box.archive, BOX, box.dispatcher.identity, ids=[user])[0].code
-    return box.dispatcher.identity.accept_invitation(code=code, password="long enough", client="").token
+    return box.dispatcher.identity.accept_invitation(code=code, password="long enough pass", client="").token
 
 
 def test_a_session_gets_its_owners_mail_and_nothing_else(listening: ScratchArchive) -> None:

@@ -76,7 +76,8 @@ def test_a_half_written_record_of_a_living_writer_is_no_damage(archive):
     assert list(archive.reader().scan(first.volume)) == [first]
     assert not archive.verify().errors
     files.halt.set()
-    assert list(archive.reader().scan(first.volume)) == [first, future.result()]
+    second = future.result(timeout=30)
+    assert list(archive.reader().scan(first.volume)) == [first, second]
     writer.close()
 
 
