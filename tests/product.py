@@ -246,7 +246,7 @@ def free_port() -> int:
 def await_gone(pids: list[int], seconds: float = 30.0) -> None:
     """Return when none of the processes is there any more."""
     deadline = time.monotonic() + seconds
-    while left := [pid for pid in pids if _words(pid)]:
+    while left := [pid for pid in pids if _lives(pid)]:
         assert time.monotonic() < deadline, f"still there: {left}"
         time.sleep(0.02)
 
@@ -264,6 +264,14 @@ def _words(pid: int) -> list[str]:
         return Path(f"/proc/{pid}/cmdline").read_bytes().decode("utf-8", "replace").split("\0")[:-1]
     except OSError:
         return []
+
+
+def _lives(pid: int) -> bool:
+    """Whether a process still has anything open: its command line goes first, its files after that."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
 
 
 def _descendants(pid: int) -> list[int]:

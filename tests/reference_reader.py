@@ -268,7 +268,7 @@ def read_folder(data: Path, kind: str, secret: bytes) -> dict:
         if path.is_dir() or path.suffix == ".new":
             continue
         name = path.relative_to(data / "volumes").as_posix()
-        found = re.fullmatch(r"([0-9a-f]{32})/([a-z][a-z0-9]{0,15})-(\d{8,})\.(mkv|seal)", name)
+        found = re.fullmatch(r"([0-9a-f]{32})/([a-z][a-z0-9]{0,15})-(\d{8})\.(mkv|seal)", name)
         need(found, f"{name}: no file of the format")
         if found[4] == "seal":
             seals.append((name, path.read_bytes()))

@@ -14,7 +14,7 @@ UNFINISHED_SUFFIX = ".new"
 
 _WRITER = re.compile(r"[a-z][a-z0-9]{0,15}")
 _FOLDER = re.compile(r"[0-9a-f]{32}")
-_VOLUME = re.compile(rf"([0-9a-f]{{32}})/({_WRITER.pattern})-([0-9]{{8,19}}){re.escape(VOLUME_SUFFIX)}")
+_VOLUME = re.compile(rf"([0-9a-f]{{32}})/({_WRITER.pattern})-([0-9]{{8}}){re.escape(VOLUME_SUFFIX)}")
 
 
 class VolumeName(NamedTuple):
@@ -45,8 +45,7 @@ def parse_volume(path: str) -> VolumeName | None:
     found = _VOLUME.fullmatch(path)
     if found is None:
         return None
-    name = VolumeName(bytes.fromhex(found[1]), found[2], int(found[3]))
-    return name if str(name) == path else None
+    return VolumeName(bytes.fromhex(found[1]), found[2], int(found[3]))
 
 
 def is_mailbox_folder(name: str) -> bool:

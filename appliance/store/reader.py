@@ -29,6 +29,7 @@ from appliance.store.format import (
 )
 from appliance.store.names import (
     SEAL_SUFFIX,
+    VOLUME_SUFFIX,
     VolumeName,
     is_mailbox_folder,
     parse_volume,
@@ -65,7 +66,7 @@ class VolumeInfo(msgspec.Struct, frozen=True):
     size: int
     closed: bool  # has a footer
     sealed: bool  # has a seal beside it
-    header: VolumeHeader | None  # None where it is damaged
+    created: int  # microseconds since 1970-01-01 UTC; 0 where the header is damaged
     damage: str = ""  # what is wrong with the header
 
 
@@ -108,11 +109,11 @@ class LogReader:
             for folder in filter(is_mailbox_folder, folders):
                 names = self._files.names(self._volumes / folder)
                 seals = {name for name in names if name.endswith(SEAL_SUFFIX)}
-                found = [parsed for name in names if (parsed := parse_volume(f"{folder}/{name}")) is not None]
-                for name in sorted(found):
-                    info = self._info(name, sealed=seal_path(name.file) in seals)
-                    if info is not None:
-                        listed.append(info)
+                for name in names:  # sorted, and so by writer and sequence
+                    if name.endswith(VOLUME_SUFFIX):
+                        info = self._info(f"{folder}/{name}", sealed=seal_path(name) in seals)
+                        if info is not None:
+                            listed.append(info)
         return listed
 
     def scan(self, volume: VolumeInfo | str, start: int = 0, *, sync: bool = False) -> Iterator[RecordRef | Damage]:
@@ -219,33 +220,35 @@ class LogReader:
             self._keys[path] = header, key
         return header, key
 
-    def _info(self, name: VolumeName, *, sealed: bool) -> VolumeInfo | None:
-        path = str(name)
+    def _info(self, path: str, *, sealed: bool) -> VolumeInfo | None:
         known = self._closed.get(path)
         if known is not None and known.sealed == sealed:
             return known
-        header, damage = None, ""
+        name = parse_volume(path)
+        if name is None:
+            return None
         try:
             descriptor = self._files.open(self._volumes / path)
         except FileNotFoundError:
             return None  # gone since the folder was read
+        created, damage = 0, ""
         try:
             size = self._files.size(descriptor)
             closed = size > HEADER_SIZE + END_SIZE and (
                 parse_end(read_exactly(self._files, descriptor, END_SIZE, size - END_SIZE)) is not None
             )
             try:
-                header = parse_header(read_exactly(self._files, descriptor, HEADER_SIZE, 0))
+                created = parse_header(read_exactly(self._files, descriptor, HEADER_SIZE, 0)).created
             except DamageError as error:
                 damage = error.message
         finally:
             self._files.close(descriptor)
         info = VolumeInfo(
             path=path, mailbox=name.mailbox, writer=name.writer, sequence=name.sequence, size=size,
-            closed=closed, sealed=sealed, header=header, damage=damage,
+            closed=closed, sealed=sealed, created=created, damage=damage,
         )  # fmt: skip
         if closed:
-            self._closed[path] = info
+            self._closed[path] = info  # it will not change any more, but for its seal
         return info
 
     @contextmanager

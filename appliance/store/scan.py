@@ -119,16 +119,19 @@ def walk(window: Window, start: int = HEADER_SIZE, *, growing: bool, hashes: boo
     record's leaf in the ciphertext tree. Raises OSError.
     """
     offset = start
+    durable: int | None = None
     while offset < window.size:
         found = _whole(window, offset, hashes)
         if found is None:
             end = _next_whole(window, offset + 1)
             if growing and end == window.size:
                 return
+            if durable is None:  # markers before this gap could not say anything of it
+                durable = _durable(window, end)
             header = parse_record_header(window.get(offset, RECORD_HEADER_SIZE))
             footer = _was_footer(window, offset)
             yield Gap(
-                offset=offset, length=end - offset, durable=footer or end <= _durable(window, end),
+                offset=offset, length=end - offset, durable=footer or end <= durable,
                 what="a damaged footer" if footer else _what(header),
                 record_id=header.record_id if header is not None else None,
             )  # fmt: skip

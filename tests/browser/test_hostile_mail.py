@@ -17,7 +17,7 @@ pytestmark = pytest.mark.browser
 
 
 def _open_frame(page: Page) -> Frame:
-    frame = page.frame(url="**/m/m-1/html*")
+    frame = page.wait_for_selector("iframe.paper").content_frame()
     assert frame is not None
     frame.wait_for_selector("#text")
     return frame

@@ -141,7 +141,7 @@ def test_a_hostile_message_runs_nothing_and_fetches_nothing(page: Page, left: li
     _find(page, "from:bad.example")
     page.locator(".hit-link").click()
     expect(page.locator("#reading h1")).to_have_text("<b>You won</b>")
-    frame = page.frame(url="**/html*")
+    frame = page.wait_for_selector("iframe.paper").content_frame()
     assert frame is not None
     frame.wait_for_selector("text=Plain words")
     page.wait_for_timeout(1500)

@@ -28,7 +28,7 @@ class Disk(NamedTuple):
 
 
 @contextlib.contextmanager
-def ext4(folder: Path, megabytes: int = 256) -> Iterator[Disk]:
+def ext4(folder: Path, megabytes: int = 1024) -> Iterator[Disk]:
     """A new ext4 in ``folder``/disk.img, mounted on ``folder``/disk."""
     disk = Disk(folder / "disk.img", folder / "disk")
     with disk.image.open("wb") as file:

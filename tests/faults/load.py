@@ -53,7 +53,7 @@ class Load:
         self, port: int, run_id: str, *, connections: int = 6, seed: int = 1, mailbox: str = JOURNAL,
         size: int = 20_000, large: int = 0, pause: float = 0.02,
     ) -> None:  # fmt: skip
-        """Bodies have up to ``size`` octets; every tenth has ``large`` ones, if given. ``pause``: seconds between
+        """Bodies have up to ``size`` octets; every 25th has ``large`` ones, if given. ``pause``: seconds between
         two messages of a connection, so that the projections are not the only thing that runs."""
         self.run_id = run_id
         self.confirmed: list[Confirmed] = []
@@ -158,7 +158,7 @@ class Load:
 
     def _next(self) -> Mail:
         self._number += 1
-        large = self._large if self._large and self._number % 10 == 0 else 0
+        large = self._large if self._large and self._number % 25 == 0 else 0
         return make_mail(f"{self.run_id}n{self._number}", self._random, large or self._random.randrange(self._size))
 
 

@@ -28,18 +28,18 @@ LARGE = 9_000_000
 """Octets of a message that is streamed into a volume of its own: only its directory's sync makes its name durable."""
 
 
-def power_cuts(
-    template: Product, folder: Path, cuts: int, *, seed: int, say: Callable[[str], None] = print
-) -> None:
-    """Cut the power so many times under one load, then start the product on each of the copies."""
+def power_cuts(folder: Path, cuts: int, *, seed: int, say: Callable[[str], None] = print) -> None:
+    """Cut the power so many times under one load, then start the product on each of the copies.
+
+    The archive is made on that disk as well: what ``init`` and ``mailbox create`` said must have come through too.
+    """
     rng = random.Random(seed)
     copies: list[tuple[Path, Ledger]] = []
     with ext4(folder) as disk:
-        product = template.copy(disk.root / "data")
-        product.log = folder / "serve.log"
+        product = Product.create(disk.root / "data", log=folder / "serve.log")
         try:
             product.start()
-            load = Load(product.smtp, f"p{seed}", seed=seed, size=8000, large=LARGE if cuts < 5 else 0)
+            load = Load(product.smtp, f"p{seed}", seed=seed, size=8000, large=LARGE)
             with load.sending():
                 load.await_confirmed(20)
                 for number in range(cuts):

@@ -14,8 +14,8 @@ pytestmark = [pytest.mark.faults, pytest.mark.usefixtures("as_root"), pytest.mar
 PATCHES = Path(__file__).parent / "patches"
 
 
-def test_after_a_power_cut_every_confirmed_message_is_there(template: Product, tmp_path: Path) -> None:
-    power_cuts(template, tmp_path, 3, seed=1)
+def test_after_a_power_cut_every_confirmed_message_is_there(tmp_path: Path) -> None:
+    power_cuts(tmp_path, 3, seed=1)
 
 
 @pytest.mark.parametrize("size", [1000, LARGE])
