@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,9 +36,20 @@ class Product:
         return json.loads(_run(self.data, *arguments, "--json"))
 
     def send(self, sender: str, recipient: str, message: bytes) -> None:
-        """Hand a message in by SMTP and wait until it can be found."""
-        with smtplib.SMTP("127.0.0.1", self.smtp_port, timeout=60) as client:
-            client.sendmail(sender, [recipient], message)
+        """Hand a message in by SMTP and wait until it can be found.
+
+        A mailbox that was made just now is known to the gateway's workers within seconds, so it is asked again.
+        """
+        deadline = time.monotonic() + 20
+        while True:
+            try:
+                with smtplib.SMTP("127.0.0.1", self.smtp_port, timeout=60) as client:
+                    client.sendmail(sender, [recipient], message)
+                break
+            except smtplib.SMTPRecipientsRefused:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.2)
         _run(self.data, "wait-idle", "--timeout", "120")
 
 

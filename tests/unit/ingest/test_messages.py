@@ -76,8 +76,8 @@ HORRORS = {
     "one long line": mail("horror", "x" * 200_000),
     "an empty message": b"",
     "only bytes": os.urandom(2000),
-    "a broken boundary": mail("horror", headers='Content-Type: multipart/mixed; boundary="nowhere"'),
-    "bare line feeds": mail("horror").replace(b"\r\n", b"\n"),
+    "a broken boundary": mail("horror boundary", headers='Content-Type: multipart/mixed; boundary="nowhere"'),
+    "bare line feeds": mail("horror feeds").replace(b"\r\n", b"\n"),
     "a subject of surrogates": mail("horror", headers="X-A: b").replace(b"horror", b"\xed\xa0\x80 horror"),
 }
 
