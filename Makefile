@@ -33,7 +33,7 @@ run: setup ## Start mailkeep on this machine (archive in ./data) and say where t
 	$(BIN)/mailkeep --data $(DATA) serve --smtp $(SMTP) --http $(HTTP)
 
 demo: setup ## Send a made-up company's mail to the running archive
-	$(BIN)/mailkeep --data $(DATA) demo --smtp $(SMTP)
+	$(BIN)/mailkeep --data $(DATA) demo
 
 test: setup test-packages ## Run the tests
 	$(BIN)/python -m pytest -m "not bench"

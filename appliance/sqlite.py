@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import sqlite3
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine, create_engine, event, text
+from sqlalchemy import Engine, ExceptionContext, create_engine, event, text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import QueuePool
+
+from appliance.errors import DamageError, DiskFullError, MailkeepError, StorageError, UnavailableError
+
+_PRIMARY = 0xFF
+"""The bits of an SQLite result code that name the kind of error; those above it say more."""
 
 
 def open_database(path: Path, *, durable: bool, readers: int = 8) -> Engine:
@@ -15,6 +21,9 @@ def open_database(path: Path, *, durable: bool, readers: int = 8) -> Engine:
 
     ``durable`` commits reach the disk before they return (synchronous=FULL); otherwise a power cut may take the
     last commits, which suits what can be made again from the log.
+
+    What the disk does to a database is raised, here and by every later use, as an error for people: DiskFullError,
+    StorageError, DamageError, and UnavailableError where another process keeps it too long.
     """
     engine = create_engine(
         f"sqlite:///{path}", poolclass=QueuePool, pool_size=readers, max_overflow=readers,
@@ -31,7 +40,42 @@ def open_database(path: Path, *, durable: bool, readers: int = 8) -> Engine:
         cursor.execute("PRAGMA temp_store=MEMORY")
         cursor.close()
 
+    @event.listens_for(engine, "handle_error")
+    def _in_words(context: ExceptionContext) -> None:
+        error = error_in_words(context.original_exception, path.name)
+        if error is not None:
+            raise error from context.original_exception
+
     return engine
+
+
+def error_in_words(error: BaseException | None, name: str) -> MailkeepError | None:
+    """The error for people that SQLite's ``error`` about the database ``name`` is; None where it is a mistake of ours.
+
+    https://www.sqlite.org/rescode.html
+    """
+    code = getattr(error, "sqlite_errorcode", None)
+    if code is None:
+        return None
+    match code & _PRIMARY:
+        case sqlite3.SQLITE_FULL:
+            return DiskFullError(
+                f"There is no room to write {name}. Mail that was confirmed is safe in the log. Make room on the disk "
+                "of the archive."
+            )
+        case sqlite3.SQLITE_IOERR | sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_READONLY:
+            return StorageError(
+                f"{name} cannot be read or written just now. Mail that was confirmed is safe in the log. Look whether "
+                "the disk of the archive is full or failing."
+            )
+        case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
+            return DamageError(
+                f"{name} is damaged. Mail that was confirmed is safe in the log. Run `mailkeep rebuild` to make it anew."
+            )
+        case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
+            return UnavailableError(f"{name} is in use by another process. Nothing was changed; try again.")
+        case _:
+            return None
 
 
 def migrate(engine: Engine, migrations: Path, newest: str) -> None:

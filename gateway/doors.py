@@ -123,16 +123,23 @@ class DoorKeeper:
         return self._doors
 
     def answer(self, address: str, *, peer: str, tls: bool, now: int) -> Answer:
-        """``Doors.answer``, or 451 while there are none."""
-        doors = self.doors()
-        return _UNREADABLE if doors is None else doors.answer(address, peer=peer, tls=tls, now=now)
+        """``Doors.answer``, or 451 while there are none.
 
-    def _look(self) -> None:
+        Before an address is refused for good the file is looked at again: its mailbox may have been made since.
+        """
+        doors = self.doors()
+        found = _UNREADABLE if doors is None else doors.answer(address, peer=peer, tls=tls, now=now)
+        if found is _UNKNOWN and self._look():
+            return self.answer(address, peer=peer, tls=tls, now=now)
+        return found
+
+    def _look(self) -> bool:
+        """Read the file where it is another one; whether it was."""
         try:
             status = self._path.stat()
             seen = (status.st_ino, status.st_mtime_ns, status.st_size)
             if seen == self._seen:
-                return
+                return False
             self._seen = None
             doors = Doors(decode_settings(self._path.read_bytes()))
         except (OSError, ValueError, msgspec.MsgspecError) as error:
@@ -140,9 +147,10 @@ class DoorKeeper:
             if str(error) != self._problem:  # once, not at every look
                 self._problem = str(error)
                 log.error("settings cannot be read, mail is deferred: %s", error)
-            return
+            return True
         self._doors, self._settings, self._seen, self._problem = doors, doors.settings, seen, ""
         log.info("settings of generation %d in use", doors.settings.generation)
+        return True
 
 
 def _mailbox_id(text: str) -> bytes:

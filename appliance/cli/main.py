@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from collections.abc import Sequence
@@ -464,7 +465,7 @@ def status(state: State, as_json: bool) -> None:
 
 
 @main.command()
-@click.option("--smtp", default="127.0.0.1:2525", show_default=True, metavar="HOST:PORT")
+@click.option("--smtp", default="", help="Where to send it; by default to what serves this archive.", metavar="HOST:PORT")
 @click.option("--count", type=int, default=300, show_default=True)
 @with_json
 @click.pass_obj
@@ -476,7 +477,7 @@ def demo(state: State, smtp: str, count: int, as_json: bool) -> None:
     with state.box() as box:
         if not isinstance(box, RunningBox):
             raise UnavailableError("Start the archive first, with `mailkeep serve`.")
-        result = run(box, smtp, count)
+        result = run(box, smtp or _smtp_of(state.paths), count)
     if as_json:
         return say(result)
     click.echo(f"{result['sent']} journal reports sent to {result['mailbox']}.")
@@ -507,6 +508,14 @@ def _mailbox_id(box: RunningBox | OwnBox, address: str) -> str:
         if one.address == address.lower():
             return one.id
     raise UsageError(f"There is no mailbox with the address {address}.")
+
+
+def _smtp_of(paths: Paths) -> str:
+    from appliance.cli.serving import listening_path
+
+    place: str = json.loads(listening_path(paths).read_text())["smtp"][0]
+    host, _, port = place.rpartition(":")
+    return f"127.0.0.1:{port}" if host in ("", "0.0.0.0", "[::]") else place  # noqa: S104 - compared, not bound
 
 
 def _new_passphrase() -> str:

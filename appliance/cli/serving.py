@@ -7,6 +7,7 @@ import json
 import socket
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 import click
 
@@ -39,10 +40,16 @@ def serve(paths: Paths, secret: Secret | None, smtp: Sequence[str], http: Sequen
         supervisor.stop()
 
 
+def listening_path(paths: Paths) -> Path:
+    """Where ``serve`` notes what it listens on, for commands that talk to its ports."""
+    return paths.run / "listening.json"
+
+
 def _announce(paths: Paths, smtp: Sequence[str], http: Sequence[str], scheme: str, *, as_json: bool) -> None:
     box = RunningBox(paths.local_socket)
     code = box.call("setup_code", str)
     box.close()
+    listening_path(paths).write_text(json.dumps({"smtp": list(smtp), "http": list(http)}))
     if as_json:
         click.echo(json.dumps({"ready": True, "smtp": list(smtp), "http": list(http), "setup_code": code}))
     click.echo(f"ready: mail at {', '.join(smtp)}, web at {', '.join(f'{scheme}://{place}/' for place in http)}")

@@ -61,6 +61,7 @@ def run_archiver(paths: Paths, secret: Secret | None, stop: threading.Event) -> 
     archive = Archive(paths, unlock(paths, secret))
     dispatcher = Dispatcher(archive)
     publish(archive)
+    archive.open_projections()
     server, signer = Server(dispatcher), Signer(archive)
     server.start()
     signer.start()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import threading
@@ -12,7 +13,7 @@ from pathlib import Path
 import msgspec
 
 from appliance.catalogue.store import Catalogue
-from appliance.errors import ConflictError, NotFoundError
+from appliance.errors import ConflictError, NotFoundError, StorageError
 from appliance.extract.pool import ExtractPool
 from appliance.index import state
 from appliance.index.search import Index, Scope
@@ -78,6 +79,14 @@ class Archive:
         os.close(self._lock)
 
     # -- what is derived from the log -------------------------------------------------------------------------
+
+    def open_projections(self) -> None:
+        """Open catalogue and index now, so that a disk that fills up later does not keep anybody from reading.
+
+        A disk that is full already is no reason not to start.
+        """
+        with contextlib.suppress(StorageError):
+            self._projections()
 
     @property
     def catalogue(self) -> Catalogue:

@@ -6,7 +6,9 @@ it may know it. Every look into other people's mail is in the audit trail before
 
 from __future__ import annotations
 
+import base64
 import re
+import secrets
 from collections.abc import Iterator
 from functools import partial
 
@@ -29,6 +31,12 @@ from appliance.store.reader import Record
 
 MOST_COPIES = 50
 """Stored originals that one view looks into; a message has one or two."""
+
+PICTURES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp", "image/bmp"})
+"""Kinds of pictures shown inside a message. SVG is not one of them: it is a document."""
+
+LARGEST_PICTURES = 16 * 1024 * 1024
+"""Bytes of pictures shown inside one message; further ones are attachments to be fetched."""
 
 HIDING_HEADERS = frozenset(
     [
@@ -114,8 +122,9 @@ def message_html(
     # Looking at the same message in another form is the same look; only fetching pictures is noted again.
     if remote:
         archive.note(principal, "message.remote", id)
-    safe = archive.pool.sanitise(copy.original, remote=remote, cid_base=f"/m/{id}/part/").result()
-    return api.HtmlView(safe.html, safe.blocked)
+    mark = f"part-{secrets.token_hex(8)}-"
+    safe = archive.pool.sanitise(copy.original, remote=remote, cid_base=mark).result()
+    return api.HtmlView(_with_pictures(safe.html, mark, copy.original), safe.blocked)
 
 
 def part(archive: Archive, principal: Principal, *, id: str, part: int, everywhere: bool = False) -> Download:
@@ -205,6 +214,24 @@ def _open(archive: Archive, row: RecordRow) -> _Copy:
 
 
 # -- showing it -----------------------------------------------------------------------------------------------
+
+
+def _with_pictures(html: str, mark: str, original: bytes) -> str:
+    """The HTML with the message's own pictures in it: its frame has no session with which to ask for them."""
+    room = LARGEST_PICTURES
+
+    def picture(found: re.Match[str]) -> str:
+        nonlocal room
+        try:
+            about, content = mail_message.part(original, int(found[1]))
+        except NotFoundError:
+            return ""
+        room -= len(content)
+        if about.content_type not in PICTURES or room < 0:
+            return ""
+        return f"data:{about.content_type};base64,{base64.b64encode(content).decode('ascii')}"
+
+    return re.sub(mark + r"(\d+)", picture, html)
 
 
 def _everyone(copies: list[_Copy]) -> list[Participant]:

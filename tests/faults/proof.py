@@ -58,6 +58,15 @@ def await_idle(product: Product, seconds: float = IDLE_SECONDS) -> None:
         time.sleep(0.1)
 
 
+def await_generation(product: Product, name: str, seconds: float = 120.0) -> None:
+    """Return when the projections of that generation are in use and hold all accepted mail."""
+    deadline = time.monotonic() + seconds
+    while (product.data / "projections" / "current").read_text().strip() != name:
+        assert time.monotonic() < deadline, f"generation {name} is not in use"
+        time.sleep(0.05)
+    await_idle(product)
+
+
 def lost(data: Path, *ledgers: Ledger) -> list[str]:
     """The words of confirmed messages whose records are not in the log."""
     there = {ref.record_id for ref in messages(data)}

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import msgspec
 import pytest
 
-from appliance.mail.published import Limits, address_key, decode_settings, encode
+from appliance.mail.published import Limits, address_key, decode_settings, encode, settings_path
 
 
 @pytest.mark.parametrize(
@@ -116,3 +116,14 @@ def test_a_client_with_too_many_errors_is_sent_away_for_now(start: Callable, set
         while client.reply():
             pass
     assert gateway.client(greet=False).reply().startswith("421 4.7.0")
+
+
+def test_a_mailbox_made_a_moment_ago_is_not_refused_for_good(gateway, settings) -> None:
+    client = gateway.client()
+    client.say("MAIL FROM:<a@b.example>")
+    assert client.say("RCPT TO:<new@archive.example>").startswith("550 5.1.1")
+    newer = msgspec.structs.replace(settings.mailboxes[0], addresses=("new@archive.example",))
+    fresh = settings_path(gateway.data).with_suffix(".fresh")
+    fresh.write_bytes(encode(msgspec.structs.replace(settings, mailboxes=(newer,))))
+    fresh.replace(settings_path(gateway.data))  # and no time to notice
+    assert client.say("RCPT TO:<new@archive.example>").startswith("250 ")
