@@ -1,0 +1,68 @@
+"""Every file of a data folder is of a kind that docs/format.md lists, and every byte of the log can be accounted for."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from appliance.services.exporting import Exports
+from appliance.services.server import Server
+from tests.scratch import BOX, ScratchArchive, mail, report
+
+ROOT = Path(__file__).resolve().parents[3]
+
+KINDS = {
+    r"keyring\.json": "keyring.json",
+    r"volumes/[0-9a-f]{32}/[a-z][a-z0-9]{0,15}-\d{8}\.mkv": "volumes/<mailbox>/<writer>-<sequence>.mkv",
+    r"volumes/[0-9a-f]{32}/[a-z][a-z0-9]{0,15}-\d{8}\.seal": "volumes/<mailbox>/<writer>-<sequence>.seal",
+    r"settings\.db(-wal|-shm)?": "settings.db",
+    r"projections/current": "projections/current",
+    r"projections/\d{4,}/catalogue\.db(-wal|-shm)?": "projections/<generation>/catalogue.db",
+    r"projections/\d{4,}/index/.+": "projections/<generation>/index/…",
+    r"gateway/gateway\.json": "gateway/gateway.json",
+    r"exports/[0-9a-f]{16}": "exports/<job>",
+    r"run/.+": "run/…",
+}
+
+
+def test_every_file_is_of_a_kind_that_the_document_lists(box: ScratchArchive) -> None:
+    _fill(box)
+    document = (ROOT / "docs" / "format.md").read_text()
+    seen = set()
+    for file in box.paths.data.rglob("*"):
+        if file.is_dir():
+            continue
+        path = file.relative_to(box.paths.data).as_posix()
+        kinds = [kind for kind in KINDS if re.fullmatch(kind, path)]
+        assert kinds, path
+        seen.update(kinds)
+    assert all(f"`{KINDS[kind]}`" in document for kind in seen)
+    assert len(seen) >= 8
+    assert box.paths.keyfile.exists() and box.paths.keyfile.parent == box.paths.data.parent
+
+
+def test_an_independent_reader_opens_every_byte_of_the_log(box: ScratchArchive) -> None:
+    _fill(box)
+    box.close()
+    reader = [sys.executable, str(ROOT / "tests" / "reference_reader.py"), str(box.paths.data)]
+    done = subprocess.run(
+        [*reader, "--keyfile", str(box.paths.keyfile)], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    box.open()
+
+
+def _fill(box: ScratchArchive) -> None:
+    box.user("anna@example.com")
+    box.receive(*(report(mail(f"Number {n}"), "To: anna@example.com") for n in range(30)), b"x" * 100_000)
+    box.writer.roll()
+    box.project()
+    server = Server(box.dispatcher)
+    server.start()
+    server.close()
+    exports = Exports(box.archive)
+    job = exports.begin(BOX, query="number", everywhere=True)
+    while exports.get(BOX, job.id).state in ("waiting", "running"):
+        pass
