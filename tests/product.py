@@ -50,7 +50,12 @@ class Product:
 
     @classmethod
     def create(
-        cls, data: Path, *, log: Path | None = None, environment: Mapping[str, str] | None = None, mailbox: str = JOURNAL
+        cls,
+        data: Path,
+        *,
+        log: Path | None = None,
+        environment: Mapping[str, str] | None = None,
+        mailbox: str = JOURNAL,
     ) -> Product:
         """A new archive with one mailbox."""
         product = cls(data, log=log, environment=environment)

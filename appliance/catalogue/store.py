@@ -167,6 +167,14 @@ class Catalogue:
         with self._engine.connect() as connection:
             return connection.execute(select(func.max(t.record.c.received_at))).scalar()
 
+    def volume_sums(self) -> dict[str, int]:
+        """How many records of each volume (by its path) there are."""
+        with self._engine.connect() as connection:
+            rows = connection.execute(
+                select(t.volume.c.path, func.count()).select_from(t.record.join(t.volume)).group_by(t.volume.c.id)
+            )
+            return {path: count for path, count in rows}
+
     def mailbox_sums(self) -> dict[bytes, tuple[int, int, int]]:
         """For each mailbox: records, bytes as received, time of the newest (microseconds)."""
         with self._engine.connect() as connection:

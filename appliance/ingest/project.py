@@ -87,6 +87,7 @@ class Projector:
         self._finished = {path for path, (_, finished) in catalogue.cursors().items() if finished}
         self._batches: Iterator[list[_Read]] | None = None
         self._ended: list[str] = []
+        self._passed: dict[str, int] = {}
         self._put = index.sequence
         self._uncommitted = 0
         self._committed_at = clock()
@@ -162,32 +163,37 @@ class Projector:
             yield batch
 
     def _records(self) -> Iterator[Record]:
-        self._ended = []
+        self._ended, self._passed = [], {}
         for volume in self._reader.volumes():
             if volume.path in self._finished or volume.mailbox == SYSTEM_MAILBOX:
                 continue
             for found in self._reader.scan(volume, self._cursors.get(volume.path, 0), sync=True):
                 if not isinstance(found, RecordRef):
                     self._note_damage(f"{volume.path} at {found.offset}: {found.what}")
+                    self._passed[volume.path] = found.end
                 elif found.type == RecordType.MESSAGE:
                     try:
                         yield self._reader.read(found)
                     except DamageError as error:
                         self._note_damage(f"{volume.path} at {found.offset}: {error.message}")
+                        self._passed[volume.path] = found.end
             if volume.closed or volume.sealed:
                 self._ended.append(volume.path)
 
     def _finish_volumes(self) -> None:
-        """Volumes that take no more records and have been read to their end need no further look."""
-        if not self._ended:
+        """What was read to its end needs no further look: volumes that take no more records, and damage that no
+        record follows."""
+        passed = {path: end for path, end in self._passed.items() if end > self._cursors.get(path, 0)}
+        self._cursors.update(passed)
+        if not self._ended and not passed:
             return
         with self._catalogue.writing() as writer:
-            for path in self._ended:
-                writer.move_cursor(path, self._cursors.get(path, 0), finished=True)
+            for path in {*self._ended, *passed}:
+                writer.move_cursor(path, self._cursors.get(path, 0), finished=path in self._ended)
         self._finished.update(self._ended)
         for path in self._ended:
             self._cursors.pop(path, None)
-        self._ended = []
+        self._ended, self._passed = [], {}
 
     def _note_damage(self, place: str) -> None:
         if place not in self.damaged:

@@ -83,9 +83,10 @@ class LocalServices:
     def idle(self, _principal: Principal) -> Idle:
         """Whether all accepted mail is searchable now."""
         catalogue = self._archive.catalogue
+        # In this order: what is projected meanwhile is then waited for in the index, never overlooked.
+        log = self._backlog.count(catalogue)
         sequence = self._archive.indexed().sequence
-        counts, log = catalogue.counts(), self._backlog.count(catalogue)
-        behind = max(log.records - counts.records, 0) + max(counts.change - sequence, 0)
+        behind = log.waiting + max(catalogue.counts().change - sequence, 0)
         settings = int(self._archive.settings.directory_version() != catalogue.value("settings"))
         return Idle(behind + settings == 0, behind + settings)
 

@@ -31,7 +31,7 @@ def status(archive: Archive, principal: Principal, backlog: Backlog) -> api.Stat
     disk = shutil.disk_usage(archive.paths.data)
     workers = _workers(archive.paths.data)
     now = archive.clock()
-    behind = max(log.records - counts.records, 0) + len(catalogue.changed_after(indexed.sequence, 10_000))
+    behind = log.waiting + len(catalogue.changed_after(indexed.sequence, 10_000))
     late = 0.0 if log.oldest is None else max(now - log.oldest / 1e6, 0.0)
     last = catalogue.last_received()
     return api.Status(

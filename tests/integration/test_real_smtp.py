@@ -90,8 +90,10 @@ def test_what_went_in_comes_out(filled: Product, reports: Path) -> None:
 @pytest.mark.skipif(shutil.which("swaks") is None, reason="swaks is not installed")
 def test_swaks_gets_a_record_id_that_finds_the_message(filled: Product) -> None:
     done = subprocess.run(
-        ["swaks", "--server", f"127.0.0.1:{filled.smtp}", "--from", "a@b.example", "--to", JOURNAL]
-        + ["--header", "Subject: by swaks", "--body", "swaksword"],
+        [
+            *("swaks", "--server", f"127.0.0.1:{filled.smtp}", "--from", "a@b.example", "--to", JOURNAL),
+            *("--header", "Subject: by swaks", "--body", "swaksword"),
+        ],
         capture_output=True,
         text=True,
         timeout=60,

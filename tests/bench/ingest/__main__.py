@@ -20,7 +20,7 @@ from collections import defaultdict
 from pathlib import Path
 
 from tests.bench.ingest.load import Load, Mix, make_mix, run, run_mix
-from tests.bench.ingest.servers import Dovecot, Mailkeep, Postfix, PostfixQueue, Server
+from tests.bench.ingest.servers import Dovecot, Mailkeep, MailkeepWhole, Postfix, PostfixQueue, Server
 
 _LOADS = [
     Load(size, count, reuse)
@@ -59,7 +59,9 @@ def main() -> int:
 
 
 def _compare(folder: Path, mailboxes: int, loads: list[Load], runs: int) -> None:
-    kinds: tuple[type[Server], ...] = (Mailkeep, Postfix, PostfixQueue, Dovecot)
+    kinds: list[type[Server]] = [Mailkeep, Postfix, PostfixQueue, Dovecot]
+    if mailboxes == 1:
+        kinds.append(MailkeepWhole)
     servers = [kind(folder / str(number), mailboxes) for number, kind in enumerate(kinds)]
     figures: dict[tuple[Load, str], list[float]] = defaultdict(list)
     started: list[Server] = []
@@ -89,7 +91,7 @@ def _compare_mix(folder: Path, count: int, runs: int) -> None:
         print(f"\ncorporate mail: left out, {tools} has no smtpload.py (MAILKEEP_SHARED_TOOLS names the folder)")
         return
     make_mix(tools, folder / "mail", count)
-    servers: list[Server] = [Mailkeep(folder / "0", 1), Postfix(folder / "1", 1)]
+    servers: list[Server] = [Mailkeep(folder / "0", 1), Postfix(folder / "1", 1), MailkeepWhole(folder / "2", 1)]
     figures: dict[str, list[Mix]] = defaultdict(list)
     started: list[Server] = []
     try:

@@ -17,6 +17,7 @@ from pathlib import Path
 from appliance.keys.certificate import ensure_certificate
 from appliance.keys.envelope import MailboxKeyPair
 from appliance.mail.published import GatewayMailbox, GatewaySettings, encode, settings_path
+from tests.product import Product
 
 DOMAIN = "bench.example"
 RECIPIENT = f"box@{DOMAIN}"
@@ -109,6 +110,26 @@ class Mailkeep(Server):
         if self.mailboxes == 1:
             return plain
         return plain + [f"{n}{RECIPIENT}" for n in range(NUMBERED) if n % self.mailboxes == number]
+
+
+class MailkeepWhole(Server):
+    """The whole product: while mail comes in it is read, assigned and indexed, at lower priority."""
+
+    name = "mailkeep, projecting"
+
+    def start(self) -> None:
+        """``mailkeep serve`` on a new archive."""
+        self._product = Product.create(self.folder / "data", mailbox=RECIPIENT)
+        self._product.smtp = self.port
+        self._product.start()
+
+    def stop(self) -> None:
+        """SIGTERM."""
+        self._product.stop()
+
+    def drain(self) -> None:
+        """Wait until the last load's mail is searchable."""
+        self._product.run("wait-idle", "--timeout", "600")
 
 
 class Postfix(Server):

@@ -107,7 +107,8 @@ async def _flood(product: Product, count: int, connections: int = 10) -> None:
 def _mail(number: int, words: str) -> bytes:
     return (
         f"From: Sender {number % 300} <sender{number % 300}@example.com>\r\nTo: receiver{number % 200}@example.com\r\n"
-        f"Subject: Message {number}\r\nDate: Fri, 20 Nov 2026 08:15:03 +0000\r\nMessage-ID: <{number}@bench.example>\r\n"
+        f"Subject: Message {number}\r\nDate: Fri, 20 Nov 2026 08:15:03 +0000\r\n"
+        f"Message-ID: <{number}@bench.example>\r\n"
         f"\r\nSome words that many mails have in common, and {words}.\r\n" + "The same line again and again.\r\n" * 20
     ).encode()
 

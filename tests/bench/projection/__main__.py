@@ -1,4 +1,4 @@
-"""Projection against notmuch: parse, assign, catalogue and index the same mail. Run: ``python -m tests.bench.projection``.
+"""Projection against notmuch: parse, assign, catalogue, index. Run: ``python -m tests.bench.projection``.
 
 mailkeep's side reads encrypted journal reports from the log, in which the mail lies as Exchange reports it, with 200
 users in the directory; notmuch's side reads the same messages from a Maildir. Runs alternate; the ratio is of medians.
@@ -29,7 +29,7 @@ def main() -> None:
     parser.add_argument("--messages", type=int, default=4_000)
     parser.add_argument("--runs", type=int, default=5)
     chosen = parser.parse_args()
-    mails = [raw for raw in corpus.raw_messages(chosen.messages)]
+    mails = list(corpus.raw_messages(chosen.messages))
     ours, theirs = [], []
     sizes: dict[str, int] = {}
     for _ in range(chosen.runs):

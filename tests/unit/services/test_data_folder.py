@@ -1,4 +1,4 @@
-"""Every file of a data folder is of a kind that docs/format.md lists, and every byte of the log can be accounted for."""
+"""Every file of a data folder is of a kind that docs/format.md lists, and every byte of the log is accounted for."""
 
 from __future__ import annotations
 
