@@ -70,7 +70,8 @@ def error_in_words(error: BaseException | None, name: str) -> MailkeepError | No
             )
         case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
             return DamageError(
-                f"{name} is damaged. Mail that was confirmed is safe in the log. Run `mailkeep rebuild` to make it anew."
+                f"{name} is damaged. Mail that was confirmed is safe in the log. Stop mailkeep and run "
+                "`mailkeep rebuild` to make it anew."
             )
         case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
             return UnavailableError(f"{name} is in use by another process. Nothing was changed; try again.")

@@ -173,7 +173,7 @@ class Catalogue:
             rows = connection.execute(
                 select(t.volume.c.path, func.count()).select_from(t.record.join(t.volume)).group_by(t.volume.c.id)
             )
-            return {path: count for path, count in rows}
+            return dict(rows.tuples().all())
 
     def mailbox_sums(self) -> dict[bytes, tuple[int, int, int]]:
         """For each mailbox: records, bytes as received, time of the newest (microseconds)."""

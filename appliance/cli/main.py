@@ -233,6 +233,22 @@ def user_invite(state: State, addresses: Sequence[str], as_json: bool) -> None:
     return None
 
 
+@user.command("reset-totp")
+@click.argument("address")
+@with_json
+@click.pass_obj
+@errors_in_words
+def user_reset_totp(state: State, address: str, as_json: bool) -> None:
+    """Take away a user's authenticator app, for somebody who lost the device."""
+    with state.box() as box:
+        found = box.call("user_by_address", api.UserInfo, address=address)
+        info = box.call("user_reset_totp", api.UserInfo, id=found.id)
+    if as_json:
+        return say(info)
+    click.echo(f"{info.primary} signs in with the password alone until an authenticator app is set up again.")
+    return None
+
+
 @user.command("grant")
 @click.argument("address")
 @click.argument("role", type=click.Choice(["admin", "auditor"]))
@@ -465,7 +481,7 @@ def status(state: State, as_json: bool) -> None:
 
 
 @main.command()
-@click.option("--smtp", default="", help="Where to send it; by default to what serves this archive.", metavar="HOST:PORT")
+@click.option("--smtp", default="", metavar="HOST:PORT", help="By default what serves this archive.")
 @click.option("--count", type=int, default=300, show_default=True)
 @with_json
 @click.pass_obj

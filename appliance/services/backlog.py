@@ -17,8 +17,11 @@ from appliance.store.seal import Seal
 
 
 class LogCount(msgspec.Struct, frozen=True):
-    """The log in numbers. ``waiting`` records are beyond the catalogue, ``damaged`` places were
-    durable once and hold no whole record now; nobody waits for them. ``oldest`` is when the oldest record beyond the catalogue came in (microseconds)."""
+    """The log in numbers.
+
+    ``waiting`` records are beyond the catalogue; ``oldest`` is when the first of them came in (microseconds).
+    ``damaged`` places were durable once and hold no whole record now; nobody waits for them.
+    """
 
     records: int
     bytes: int

@@ -12,14 +12,14 @@ from typing import Any, Protocol, TypeVar
 
 import msgspec
 
-from appliance.errors import UnavailableError
+from appliance.errors import ForbiddenError, UnavailableError
 from appliance.services.archive import Archive
 from appliance.services.client import StreamHead
 from appliance.services.dispatch import Dispatcher
-from appliance.services.paths import Paths
+from appliance.services.paths import Paths, local_secret_beside
 from appliance.services.projecting import Projecting
 from appliance.services.reading import Download
-from appliance.services.server import local_principal
+from appliance.services.server import LOCAL_GROUP, local_principal
 from appliance.services.unlock import Secret, unlock
 from appliance.services.users import create_from_mail
 from appliance.services.wire import LARGEST_FRAME, LENGTH, Call, Reply, error_of, pack
@@ -45,8 +45,19 @@ class RunningBox:
     """The archiver that ``serve`` runs, over its local socket."""
 
     def __init__(self, path: Path) -> None:
+        """Raises FileNotFoundError or ConnectionRefusedError where none runs, ForbiddenError for who may not call."""
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._socket.connect(str(path))
+        try:
+            self._socket.connect(str(path))
+            self._secret = local_secret_beside(path).read_text("ascii")
+        except PermissionError as error:
+            self._socket.close()
+            raise ForbiddenError(
+                f"Only root and members of the group {LOCAL_GROUP} may use the archive's command line."
+            ) from error
+        except OSError:
+            self._socket.close()
+            raise
         self._stream = self._socket.makefile("rwb")
 
     def close(self) -> None:
@@ -81,7 +92,7 @@ class RunningBox:
 
     def _send(self, method: str, params: dict[str, Any]) -> None:
         try:
-            self._stream.write(pack(Call(method=method, params=params)))
+            self._stream.write(pack(Call(method=method, token=self._secret, params=params)))
             self._stream.flush()
         except OSError as error:
             raise UnavailableError("The archive has stopped. Start it with `mailkeep serve`.") from error

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from appliance.errors import ForbiddenError, UsageError
+from appliance.errors import UsageError
 from appliance.services import (
     api,
     auditing,
@@ -18,16 +17,14 @@ from appliance.services import (
 )
 from appliance.services.archive import Archive
 from appliance.services.backlog import Backlog
+from appliance.services.calling import Service
 from appliance.services.exporting import Exports
 from appliance.services.identity import Identity
 from appliance.services.local import LocalServices
 from appliance.services.principal import Principal
 from appliance.services.wire import Call
 
-Service = Callable[..., Any]
-
-
-_OF_THE_ARCHIVE: Mapping[str, Service] = {
+_OF_THE_ARCHIVE: Mapping[str, Callable[..., Any]] = {
     "search": searching.search,
     "message": reading.message,
     "message_html": reading.message_html,
@@ -43,6 +40,7 @@ _OF_THE_ARCHIVE: Mapping[str, Service] = {
     "user_create": users.user_create,
     "user_change": users.user_change,
     "user_import": users.user_import,
+    "user_reset_totp": users.user_reset_totp,
     "role_grant": users.role_grant,
     "role_revoke": users.role_revoke,
     "role_requests": users.role_requests,
@@ -51,6 +49,9 @@ _OF_THE_ARCHIVE: Mapping[str, Service] = {
 }
 """Services that need nothing but the archive and the caller."""
 
+LONGEST_CLIENT = 64
+"""Characters of a browser's address: an IPv6 address with its zone is shorter."""
+
 
 class Dispatcher:
     """All services of one open archive."""
@@ -58,56 +59,49 @@ class Dispatcher:
     def __init__(self, archive: Archive) -> None:
         self.archive = archive
         self.identity = identity = Identity(archive)
-        self.backlog = Backlog(archive.reader, archive.paths.volumes)
+        self.backlog = backlog = Backlog(archive.reader, archive.paths.volumes)
         exports = Exports(archive)
-        local = LocalServices(archive, identity, self.backlog)
-        with_archive: dict[str, Service] = {
-            name: partial(service, archive) for name, service in _OF_THE_ARCHIVE.items()
-        }
-        self._anybody: Mapping[str, Service] = {
+
+        def status_now(who: Principal) -> api.Status:
+            return status.status(archive, who, backlog)
+
+        def user_invite(who: Principal, *, ids: Sequence[str] = ()) -> tuple[api.Invitation, ...]:
+            return users.user_invite(archive, who, identity, ids=ids)
+
+        self._anybody = _services({
             "first_run": self._first_run, "create_administrator": identity.create_administrator,
             "sign_in": identity.sign_in, "accept_invitation": identity.accept_invitation,
-        }  # fmt: skip
-        self._signed_in: Mapping[str, Service] = with_archive | {
+        })  # fmt: skip
+        shared = {name: Service(function, archive) for name, function in _OF_THE_ARCHIVE.items()} | _services({
+            "export_begin": exports.begin, "jobs": exports.list, "job": exports.get, "job_stop": exports.stop,
+            "job_download": exports.download, "status": status_now, "user_invite": user_invite,
+        })  # fmt: skip
+        self._signed_in = shared | _services({
             "caller": identity.caller, "sign_out": identity.sign_out, "change_password": identity.change_password,
             "totp_begin": identity.totp_begin, "totp_confirm": identity.totp_confirm,
-            "export_begin": self._export_begin(exports), "jobs": exports.list,
-            "job": lambda who, *, id: exports.get(who, id), "job_stop": lambda who, *, id: exports.stop(who, id),
-            "job_download": lambda who, *, id: exports.download(who, id),
-            "status": lambda who: status.status(archive, who, self.backlog),
-            "user_invite": lambda who, *, ids=(): users.user_invite(archive, who, identity, ids=ids),
-        }  # fmt: skip
-        self._local: Mapping[str, Service] = {**self._signed_in, **local.methods()}
+        })  # fmt: skip
+        self._local = shared | _services(LocalServices(archive, identity, backlog).methods())
 
     def from_web(self, call: Call) -> Any:
         """Answer the web process: what nobody in particular may ask, or what the session's owner may."""
+        client = call.client[:LONGEST_CLIENT]
         if (service := self._anybody.get(call.method)) is not None:
-            if call.method != "first_run":
-                return service(client=call.client, **call.params)
-            return service()
+            return service(params={**call.params, "client": client} if service.takes("client") else call.params)
         service = self._signed_in.get(call.method)
         if service is None:
-            raise UsageError(f"There is no service {call.method!r}.")
-        principal = self.identity.principal(call.token, call.client)
-        return service(principal, **call.params)
+            raise UsageError("There is no such service.")
+        return service(self.identity.principal(call.token, client), params=call.params)
 
     def from_box(self, call: Call, principal: Principal) -> Any:
         """Answer the box's own command line, which acts as an auditor and administrator (and is audited)."""
         service = self._local.get(call.method)
         if service is None:
-            raise UsageError(f"There is no service {call.method!r}.")
-        if call.token:
-            raise ForbiddenError("The command line acts for the box, not for a session.")
-        return service(principal, **call.params)
+            raise UsageError("There is no such service.")
+        return service(principal, params=call.params)
 
     def _first_run(self) -> api.FirstRun:
         return api.FirstRun(self.identity.needs_administrator(), mailboxes.hostname(self.archive))
 
-    @staticmethod
-    def _export_begin(exports: Exports) -> Service:
-        def begin(
-            who: Principal, *, query: str = "", ids: tuple[str, ...] = (), everywhere: bool = False
-        ) -> api.JobInfo:
-            return exports.begin(who, query=query, ids=tuple(ids), everywhere=everywhere)
 
-        return begin
+def _services(functions: Mapping[str, Callable[..., Any]]) -> dict[str, Service]:
+    return {name: Service(function) for name, function in functions.items()}

@@ -14,7 +14,7 @@ import secrets
 import threading
 import time
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO, Protocol
@@ -22,19 +22,25 @@ from typing import BinaryIO, Protocol
 import msgspec
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from appliance.errors import ForbiddenError, MailkeepError, NotFoundError, UsageError
+from appliance.errors import ConflictError, ForbiddenError, MailkeepError, NotFoundError, UsageError
 from appliance.mail.query import parse
 from appliance.services import api
 from appliance.services.archive import Archive
 from appliance.services.client import StreamHead
 from appliance.services.principal import Principal, View
-from appliance.services.reading import Download, open_for_export
+from appliance.services.reading import Download, message_id_of, open_for_export
 from appliance.services.searching import scope_of, today
 
 log = logging.getLogger(__name__)
 
 PAGE = 500
 """Hits asked for at a time."""
+
+MOST_PICKED = 1000
+"""Messages picked one by one: each is named in the audit trail. More than that is a search."""
+MOST_UNFINISHED = 3
+MOST_FINISHED = 5
+"""Exports of one caller: more are not begun, or the oldest goes. They lie on the disk that mail is received on."""
 
 _FRAME = 1024 * 1024
 
@@ -107,16 +113,25 @@ class Exports:
             left.unlink()
 
     def begin(
-        self, principal: Principal, *, query: str = "", ids: tuple[str, ...] = (), everywhere: bool = False
+        self, principal: Principal, *, query: str = "", ids: Sequence[str] = (), everywhere: bool = False
     ) -> api.JobInfo:
         """Start an export of all hits of ``query``, or of ``ids``."""
         view = principal.looking(everywhere=everywhere)
+        if len(ids) > MOST_PICKED:
+            raise UsageError(f"Up to {MOST_PICKED} messages can be picked. Export a search instead.")
         parse(query, today=today(self._archive))
-        what = f"{len(ids)} messages" if ids else f"all hits of “{query}”"
-        job = _Job(secrets.token_hex(8), principal, view, query, tuple(ids), f"Export of {what}")
-        self._archive.note(principal, "export.begin", what)
+        picked = tuple(message_id_of(self._archive, one) for one in ids)
+        what = f"{len(picked)} messages" if picked else f"all hits of “{query}”"
+        job = _Job(secrets.token_hex(8), principal, view, query, picked, f"Export of {what}")
         with self._lock:
+            self._make_room(principal)
             self._jobs[job.id] = job
+        try:
+            self._archive.note(principal, "export.begin", " ".join((what, *picked)))
+        except MailkeepError:
+            with self._lock:
+                del self._jobs[job.id]
+            raise
         threading.Thread(target=self._run, args=(job,), name=f"export-{job.id}", daemon=True).start()
         return job.info()
 
@@ -126,17 +141,17 @@ class Exports:
             mine = [job for job in self._jobs.values() if job.principal.id == principal.id]
         return tuple(job.info() for job in sorted(mine, key=lambda job: job.started_at, reverse=True))
 
-    def get(self, principal: Principal, id: str) -> api.JobInfo:
+    def get(self, principal: Principal, *, id: str) -> api.JobInfo:
         """One of the caller's exports."""
         return self._find(principal, id).info()
 
-    def stop(self, principal: Principal, id: str) -> api.JobInfo:
+    def stop(self, principal: Principal, *, id: str) -> api.JobInfo:
         """Stop an export; what it has made so far is thrown away."""
         job = self._find(principal, id)
         job.stop.set()
         return job.info()
 
-    def download(self, principal: Principal, id: str) -> Download:
+    def download(self, principal: Principal, *, id: str) -> Download:
         """The finished ZIP. An auditor who is none any more gets nothing of other people's mail."""
         job = self._find(principal, id)
         if job.view.archives is None and not principal.is_auditor:
@@ -145,6 +160,16 @@ class Exports:
             raise UsageError("This export is not ready.")
         self._archive.note(principal, "export.download", job.title)
         return Download(StreamHead(job.name, "application/zip", job.file.size), job.file.read())
+
+    def _make_room(self, principal: Principal) -> None:
+        mine = [job for job in self._jobs.values() if job.principal.id == principal.id]
+        if sum(job.finished_at is None for job in mine) >= MOST_UNFINISHED:
+            raise ConflictError(f"{MOST_UNFINISHED} exports of yours are not finished yet. Wait for one, or stop it.")
+        finished = sorted((job for job in mine if job.finished_at is not None), key=lambda job: job.started_at)
+        for job in finished[: max(len(finished) - MOST_FINISHED + 1, 0)]:
+            del self._jobs[job.id]
+            if job.file is not None:
+                job.file.remove()
 
     def _find(self, principal: Principal, id: str) -> _Job:
         with self._lock:
@@ -163,29 +188,31 @@ class Exports:
                     progress=job.progress, stopped=job.stop.is_set,
                 )  # fmt: skip
                 job.file.finish()
-                job.state = "stopped" if job.stop.is_set() else "done"
                 job.message = f"{job.progress.left_out} left out, see manifest.csv" if job.progress.left_out else ""
-            except (MailkeepError, OSError) as error:
-                log.exception("export %s failed", job.id)
-                job.state = "failed"
-                job.message = error.message if isinstance(error, MailkeepError) else "The disk did not take it."
+                job.state = "stopped" if job.stop.is_set() else "done"
+            except MailkeepError as error:
+                self._failed(job, error.message)
+            except OSError:
+                self._failed(job, "The disk did not take it.")
+            except Exception:  # an export that nobody ends would be waited for for ever
+                self._failed(job, "Something went wrong inside mailkeep; the log has the details.")
             if job.state != "done" and job.file is not None:
                 job.file.remove()
             job.finished_at = int(time.time())
+
+    @staticmethod
+    def _failed(job: _Job, message: str) -> None:
+        log.exception("export %s failed", job.id)
+        job.state, job.message = "failed", message
 
 
 class _Job:
     """One export and how it stands."""
 
     def __init__(self, id: str, principal: Principal, view: View, query: str, ids: tuple[str, ...], title: str) -> None:
-        self.id, self.principal, self.view, self.query, self.ids, self.title = (
-            id,
-            principal,
-            view,
-            query,
-            ids,
-            title,
-        )
+        self.id, self.title = id, title
+        self.principal, self.view = principal, view
+        self.query, self.ids = query, ids
         self.state = "waiting"
         self.progress = Progress()
         self.message = ""
@@ -258,15 +285,17 @@ class EncryptedFile:
 
 
 def _hits(archive: Archive, view: View, query: str, progress: Progress) -> Iterator[str]:
-    """The ids of all hits, oldest first: mail that comes in meanwhile lands behind, so no page shifts."""
+    """The ids of all hits, oldest first, each once also where mail that comes in meanwhile moves a page."""
     node = parse(query, today=today(archive))
-    offset = 0
+    offset, given = 0, set[str]()
     while True:
         page = archive.index.search(node, scope_of(view), sort="date-asc", offset=offset, limit=PAGE, facets=False)
         progress.total = page.total
         if not page.hits:
             return
-        yield from (one.id for one in page.hits)
+        new = [one.id for one in page.hits if one.id not in given]
+        given.update(new)
+        yield from new
         offset += len(page.hits)
 
 

@@ -7,6 +7,11 @@ from pathlib import Path
 import msgspec
 
 
+def local_secret_beside(local_socket: Path) -> Path:
+    """The secret that belongs to a local socket."""
+    return local_socket.with_name("secret")
+
+
 class Paths(msgspec.Struct, frozen=True):
     """The places of one data folder."""
 
@@ -56,6 +61,11 @@ class Paths(msgspec.Struct, frozen=True):
     def local_socket(self) -> Path:
         """Where the command line on the box reaches the archiver."""
         return self.run / "local" / "archive.sock"
+
+    @property
+    def local_secret(self) -> Path:
+        """What a caller on the local socket has to have read: who cannot open files there cannot call either."""
+        return local_secret_beside(self.local_socket)
 
     @property
     def web_socket(self) -> Path:

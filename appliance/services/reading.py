@@ -38,6 +38,8 @@ PICTURES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp", "ima
 LARGEST_PICTURES = 16 * 1024 * 1024
 """Bytes of pictures shown inside one message; further ones are attachments to be fetched."""
 
+_ID = re.compile(r"[0-9a-f]{32}")
+
 HIDING_HEADERS = frozenset(
     [
         "bcc",
@@ -156,10 +158,10 @@ def original(
 
 def message_id_of(archive: Archive, id: str) -> str:
     """A message's id, given that or the id of one of its records (as the SMTP reply names it)."""
-    try:
-        raw = bytes.fromhex(id.replace("-", ""))
-    except ValueError:
-        raise NotFoundError("There is no such message in your archive.") from None
+    plain = id.replace("-", "").lower()
+    if not _ID.fullmatch(plain):
+        raise NotFoundError("There is no such message in your archive.")
+    raw = bytes.fromhex(plain)
     return archive.catalogue.message_of_record(raw) or raw.hex()
 
 

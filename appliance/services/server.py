@@ -1,19 +1,23 @@
 """The archiver's sockets: one for the web process, one for the box itself.
 
 Who reaches the web socket can ask what a signed-in person may ask, given that person's session, and nothing else.
-The local socket is for root, for the archive's own user and for members of the group ``mailkeep-audit``; the
-gateway and the web process are confined away from it.
+The local socket is for root, for the archive's own user and for members of the group ``mailkeep-audit``. Landlock
+keeps a process from opening files, but not from connecting to a socket that has a name. So a caller there also names
+the secret that lies beside the socket, which the gateway and the web process cannot read.
 """
 
 from __future__ import annotations
 
 import grp
+import hmac
 import logging
 import os
 import pwd
+import secrets
 import socket
 import struct
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +25,7 @@ from typing import Any
 import msgspec
 
 from appliance.errors import ForbiddenError, MailkeepError, UnavailableError, UsageError
+from appliance.files import FILES, replace_file
 from appliance.services.dispatch import Dispatcher
 from appliance.services.principal import Principal
 from appliance.services.reading import Download
@@ -29,6 +34,9 @@ from appliance.services.wire import LARGEST_FRAME, LENGTH, Call, Reply, failure_
 log = logging.getLogger(__name__)
 
 LOCAL_GROUP = "mailkeep-audit"
+
+ACCEPT_PAUSE = 0.1
+"""Seconds to wait after the system refused a connection, as it does while too many files are open."""
 
 _decode = msgspec.msgpack.Decoder(Call).decode
 _PEER = struct.Struct("3i")  # struct ucred: pid, uid, gid
@@ -42,10 +50,13 @@ class Server:
     def __init__(self, dispatcher: Dispatcher) -> None:
         self._dispatcher = dispatcher
         self._listeners: list[socket.socket] = []
+        self._secret = secrets.token_hex(32)
 
     def start(self) -> None:
         """Open the sockets and answer until ``close``."""
         paths = self._dispatcher.archive.paths
+        paths.local_secret.parent.mkdir(parents=True, exist_ok=True)
+        replace_file(FILES, paths.local_secret, self._secret.encode("ascii"), 0o640)
         self._listen(paths.web_socket, self._web)
         self._listen(paths.local_socket, self._local)
 
@@ -68,16 +79,30 @@ class Server:
         while True:
             try:
                 connection, _ = listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=_serve, args=(connection, accept), daemon=True).start()
+            except OSError as error:
+                if listener.fileno() < 0:
+                    return  # closed
+                log.warning("a connection could not be taken: %s", error)
+                time.sleep(ACCEPT_PAUSE)
+                continue
+            try:
+                threading.Thread(target=_serve, args=(connection, accept), daemon=True).start()
+            except RuntimeError:
+                log.warning("a connection was dropped: there are too many already")
+                connection.close()
 
     def _web(self, _connection: socket.socket) -> Answer:
         return self._dispatcher.from_web
 
     def _local(self, connection: socket.socket) -> Answer:
         principal = local_principal(_peer_uid(connection))
-        return lambda call: self._dispatcher.from_box(call, principal)
+
+        def answer(call: Call) -> Any:
+            if not hmac.compare_digest(call.token.encode(), self._secret.encode()):
+                raise ForbiddenError("The local socket is for those who can read the secret beside it.")
+            return self._dispatcher.from_box(call, principal)
+
+        return answer
 
 
 def local_principal(uid: int) -> Principal:
@@ -130,7 +155,7 @@ def _serve(connection: socket.socket, accept: Callable[[socket.socket], Answer])
 def _replies(answer: Answer, raw: bytes) -> Iterator[bytes]:
     """The frames that answer one call; whatever goes wrong becomes an error frame."""
     try:
-        result = answer(_decode(raw))
+        result = answer(_call(raw))
         if isinstance(result, Download):
             yield pack(Reply(chunk=msgspec.msgpack.encode(result.head)))
             for chunk in result.chunks:
@@ -139,10 +164,14 @@ def _replies(answer: Answer, raw: bytes) -> Iterator[bytes]:
         yield pack(Reply(result=msgspec.Raw(msgspec.msgpack.encode(result))))
     except MailkeepError as error:
         yield pack(Reply(error=failure_of(error)))
-    except (TypeError, msgspec.DecodeError):
-        log.exception("a call that cannot be understood")
-        yield pack(Reply(error=failure_of(UsageError("That call cannot be understood."))))
     except Exception:  # the caller gets a sentence, the log the trace: a fault in one call must not end the archiver
         log.exception("a call failed")
         sorry = UnavailableError("Something went wrong inside mailkeep. Nothing was lost; the log has the details.")
         yield pack(Reply(error=failure_of(sorry)))
+
+
+def _call(raw: bytes) -> Call:
+    try:
+        return _decode(raw)
+    except msgspec.DecodeError as error:
+        raise UsageError("That call cannot be understood.") from error

@@ -30,25 +30,27 @@ class Signer:
         self._thread.start()
 
     def close(self) -> None:
-        """End, after the volume that is being signed."""
+        """End, after a last round for the volumes that the gateway workers closed when they stopped."""
         self._stop.set()
         self._thread.join()
 
     def _run(self) -> None:
         while not self._stop.wait(SECONDS):
-            try:
-                self._archive.writer.roll(older_than=ROLL_SECONDS)
-                self._sign()
-            except MailkeepError as error:
-                log.error("signing: %s", error.message)
+            self._round()
+        self._round()
+
+    def _round(self) -> None:
+        try:
+            self._archive.writer.roll(older_than=ROLL_SECONDS)
+            self._sign()
+        except MailkeepError as error:
+            log.error("signing: %s", error.message)
 
     def _sign(self) -> None:
         volumes, keyring = self._archive.paths.volumes, self._archive.keyring
         if self._chain is None:
             self._chain = Chain.load(volumes, archive_id=keyring.archive_id, verify_key=keyring.verify_key)
         for volume in list(waiting(volumes, self._chain)):
-            if self._stop.is_set():
-                return
             if volume in self._unsound:
                 continue
             try:

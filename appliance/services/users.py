@@ -132,6 +132,14 @@ def user_invite(
     return tuple(identity.invite(principal, one.id, one.primary) for one in wanted)
 
 
+def user_reset_totp(archive: Archive, principal: Principal, *, id: str) -> api.UserInfo:
+    """Take away a user's second factor, for somebody who lost the device."""
+    principal.require("admin")
+    _info(archive, id)
+    archive.record(principal, events.TotpSet(id, ""))
+    return _info(archive, id)
+
+
 def role_grant(archive: Archive, principal: Principal, *, id: str, role: str, reason: str) -> api.UserInfo:
     """Give a role. Where an auditor exists already, another auditor's appointment waits for a second approval."""
     principal.require("admin")

@@ -142,10 +142,13 @@ class Settings:
 
     # -- holds ------------------------------------------------------------------------------------------------
 
-    def is_held(self, archives: frozenset[str], received_at: int) -> bool:
-        """Whether a legal hold covers a record of these archives received at that time (microseconds)."""
+    def may_erase(self, archives: frozenset[str], received_at: int) -> bool:
+        """Whether a record of these archives, received at that time (microseconds), may be erased.
+
+        The one question that every path asks which drops bytes of mail; a legal hold answers no.
+        """
         with self.read() as database:
-            return any(
+            return not any(
                 (not hold.archive or hold.archive in archives)
                 and hold.since <= received_at
                 and (not hold.until or received_at < hold.until)

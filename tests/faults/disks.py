@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -46,7 +47,7 @@ def mounted(image: Path, root: Path) -> Iterator[Path]:
     try:
         yield root
     finally:
-        _do("umount", str(root))
+        _unmount(root)
 
 
 @contextlib.contextmanager
@@ -57,7 +58,7 @@ def tmpfs(root: Path, megabytes: int) -> Iterator[Path]:
     try:
         yield root
     finally:
-        _do("umount", "-l", str(root))
+        _unmount(root)
 
 
 def fill(root: Path, leave: int = 0) -> Path:
@@ -70,6 +71,19 @@ def fill(root: Path, leave: int = 0) -> Path:
             except OSError:
                 break
     return filler
+
+
+def _unmount(root: Path) -> None:
+    """Unmount; a process that was just killed may hold a file a moment longer."""
+    deadline = time.monotonic() + 10
+    while True:
+        try:
+            return _do("umount", str(root))
+        except OSError:
+            if time.monotonic() > deadline:
+                _do("umount", "--lazy", str(root))
+                raise
+            time.sleep(0.1)
 
 
 def _do(*words: str) -> None:

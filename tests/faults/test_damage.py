@@ -6,7 +6,6 @@ import contextlib
 import csv
 import hashlib
 import io
-import time
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,8 +24,8 @@ from appliance.store.format import (
 )
 from appliance.store.names import seal_path
 from appliance.store.reader import RecordRef
-from tests.faults.load import Load
-from tests.faults.proof import await_generation, await_idle, everything_holds, messages
+from tests.faults.conftest import Filled
+from tests.faults.proof import await_generation, messages
 from tests.product import Product
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]
@@ -41,30 +40,13 @@ class Spot(NamedTuple):
     reported: range
 
 
-class Filled(NamedTuple):
-    """An archive at rest with signed volumes, and what is in it."""
-
-    product: Product
-    load: Load
-
-
 @pytest.fixture(scope="module")
-def filled(template: Product, tmp_path_factory: pytest.TempPathFactory) -> Filled:
-    """Made once for all regions: each test flips its bit and flips it back."""
-    product = template.copy(tmp_path_factory.mktemp("filled") / "data")
+def serving(filled: Filled, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Filled]:
+    """A copy that serves; each test flips its bit and flips it back."""
+    product = filled.product.copy(tmp_path_factory.mktemp("rot") / "data")
     product.start()
-    load = Load(product.smtp, "rot", connections=2)
-    with load.sending():
-        load.await_confirmed(30)
-    await_idle(product)
-    assert product.stop() == 0
-    with product.serving():  # the volumes are closed now, so the archiver signs them
-        deadline = time.monotonic() + 60
-        while (status := product.status()).volumes_signed < status.volumes:
-            assert time.monotonic() < deadline, status
-            time.sleep(0.2)
-        everything_holds(product, load.ledger())
-    return Filled(product, load)
+    yield Filled(product, filled.ledger)
+    product.kill()
 
 
 def spots(product: Product) -> list[Spot]:
@@ -94,38 +76,43 @@ REGIONS = ("header", "sealed key", "marker", "record header", "frame", "trailer"
 
 
 @pytest.mark.parametrize("region", REGIONS)
-def test_a_flipped_bit_is_named_by_file_and_offset_and_the_rest_is_served(filled: Filled, region: str) -> None:
-    product, load = filled
+def test_a_flipped_bit_is_named_by_file_and_offset_and_the_rest_is_found(serving: Filled, region: str) -> None:
+    product, ledger = serving
     spot = next(one for one in spots(product) if one.region == region)
+    assert not product.check().errors
     with flipped(product.data / "volumes" / spot.file, spot.offset):
-        code, checked = product.verify()
-        assert code == 1
-        named = [(one["file"], one["offset"]) for one in checked["errors"]]
-        assert any(file == spot.file and offset in spot.reported for file, offset in named), checked
-        assert product.run("search", "*", "--limit", "0")["total"] == len(load.confirmed)
+        named = [(one.file, one.offset) for one in product.check().errors]
+        assert any(file == spot.file and offset in spot.reported for file, offset in named), named
+        assert product.total("*") == len(ledger.confirmed)
+        product.status()
+    assert not product.check().errors
 
 
 def test_what_a_flipped_bit_leaves_whole_is_still_exported_and_rebuilt(filled: Filled, tmp_path: Path) -> None:
-    twin = filled.product.copy(tmp_path / "data")
-    spot = next(one for one in spots(twin) if one.region == "frame")
-    hurt = next(ref for ref in messages(twin.data) if ref.volume == spot.file and spot.offset in covered(ref))
-    lost = next(one.mail.word for one in filled.load.confirmed if one.record_id == hurt.record_id)
-    whole = {one.mail.word: one.mail.sha256 for one in filled.load.confirmed if one.mail.word != lost}
-    flip(twin.data / "volumes" / spot.file, spot.offset)
+    product = filled.product.copy(tmp_path / "data")
+    spot = next(one for one in spots(product) if one.region == "frame")
+    hurt = next(ref for ref in messages(product.data) if ref.volume == spot.file and spot.offset in covered(ref))
+    lost = next(one.mail.word for one in filled.ledger.confirmed if one.record_id == hurt.record_id)
+    whole = {one.mail.word: one.mail.sha256 for one in filled.ledger.confirmed if one.mail.word != lost}
+    flip(product.data / "volumes" / spot.file, spot.offset)
 
-    twin.start()
+    code, checked = product.verify()
+    assert code == 1
+    assert (spot.file, hurt.offset) in [(one["file"], one["offset"]) for one in checked["errors"]]
+    product.start()
     try:
-        assert exported(twin, tmp_path / "before.zip") == whole
-        refused = twin.attempt("export", twin.hits(lost)[0].id)
+        assert exported(product, tmp_path / "before.zip") == whole
+        refused = product.attempt("export", product.hits(lost)[0].id)
         assert refused.returncode != 0 and not refused.stdout
         assert spot.file in refused.stderr.decode()
-        twin.run("rebuild")
-        await_generation(twin, "0002")
-        assert {hit.subject.split()[-1] for hit in twin.hits("*")} == set(whole)
-        assert exported(twin, tmp_path / "after.zip") == whole
-        assert any("damaged" in alarm.text for alarm in twin.status().alarms)
+        product.run("rebuild")
+        await_generation(product, "0002")
+        assert {hit.subject.split()[-1] for hit in product.hits("*")} == set(whole)
+        assert exported(product, tmp_path / "after.zip") == whole
+        status = product.status()
+        assert status.agrees and any("damaged" in alarm.text for alarm in status.alarms), status
     finally:
-        twin.kill()
+        product.kill()
 
 
 def exported(product: Product, out: Path) -> dict[str, str]:

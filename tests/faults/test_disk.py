@@ -16,7 +16,7 @@ import pytest
 from appliance.errors import MailkeepError
 from tests.faults.disks import fill, tmpfs
 from tests.faults.load import Load
-from tests.faults.proof import await_idle, commands_hold, everything_holds
+from tests.faults.proof import await_idle, everything_holds
 from tests.product import Product
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]
@@ -67,7 +67,6 @@ def test_a_failing_fdatasync_defers_mail_and_mail_flows_again_when_it_is_healed(
             assert len(load.confirmed) == held, "confirmed in spite of a failing sync"
         load.await_confirmed(20)
     assert set(load.replies) == {"451 4.3.0"}
-    assert product.total("*") >= 0
     with failing_syncs(product.pids("archiver"), tmp_path / "archiver.strace"), pytest.raises(MailkeepError):
         product.total("*")  # a look that cannot be written to the audit trail is refused
     everything_holds(product, load.ledger())
@@ -119,8 +118,9 @@ def test_archiver_and_projector_outlive_a_disk_with_no_byte_left(template: Produ
                 filler.unlink()
                 load.await_confirmed(20)
             everything_holds(product, load.ledger())
-            commands_hold(product, load.ledger())
             still = product.processes()
-            assert all(still[part] == before[part] for part in ("archiver", "projector", "gateway 0")), product.log_end()
+            assert all(still[part] == before[part] for part in ("archiver", "projector", "gateway 0")), (
+                product.log_end()
+            )
         finally:
             product.kill()

@@ -64,5 +64,5 @@ def _fill(box: ScratchArchive) -> None:
     server.close()
     exports = Exports(box.archive)
     job = exports.begin(BOX, query="number", everywhere=True)
-    while exports.get(BOX, job.id).state in ("waiting", "running"):
+    while exports.get(BOX, id=job.id).state in ("waiting", "running"):
         pass
