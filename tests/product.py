@@ -75,6 +75,11 @@ class Product:
         )  # fmt: skip
         return twin
 
+    @property
+    def web(self) -> str:
+        """Where a browser finds it."""
+        return f"http://127.0.0.1:{self.http}"
+
     # -- the command line -------------------------------------------------------------------------------------
 
     def command(self, *words: str) -> list[str]:

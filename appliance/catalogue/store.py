@@ -111,11 +111,19 @@ class Catalogue:
                 return int(connection.execute(query).scalar() or 0)
 
             distinct = func.count(func.distinct(t.record.c.message))
+            other = t.record.alias()
+            owned = (
+                select(other.c.message)
+                .select_from(other.join(t.ownership, t.ownership.c.record == other.c.n))
+                .where(t.ownership.c.archive != UNASSIGNED)
+            )
             return Counts(
                 records=count(select(func.count()).select_from(t.record)),
                 messages=count(select(func.count()).select_from(t.message)),
                 unassigned=count(
-                    select(distinct).select_from(t.record.join(t.ownership)).where(t.ownership.c.archive == UNASSIGNED)
+                    select(distinct)
+                    .select_from(t.record.join(t.ownership))
+                    .where(t.ownership.c.archive == UNASSIGNED, t.record.c.message.not_in(owned))
                 ),
                 unparsed=count(select(distinct).where(t.record.c.unparsed)),
                 change=_value(connection, "change"),

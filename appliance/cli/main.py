@@ -14,6 +14,7 @@ import click
 from appliance import __version__
 from appliance.cli import setup
 from appliance.cli.output import errors_in_words, iso, moment, say, size, table, with_json
+from appliance.cli.searching import QueryCommand, search_pages
 from appliance.errors import UnavailableError, UsageError
 from appliance.services import api
 from appliance.services.box import OwnBox, RunningBox, open_box
@@ -301,11 +302,11 @@ def user_state(state: State, address: str, to_state: str, as_json: bool) -> None
     return None
 
 
-@main.command()
+@main.command(cls=QueryCommand)
 @click.argument("query")
 @click.option("--user", default="", help="See what this user sees.")
-@click.option("--limit", type=int, default=25, show_default=True)
-@click.option("--offset", type=int, default=0)
+@click.option("--limit", type=click.IntRange(min=0), default=25, show_default=True)
+@click.option("--offset", type=click.IntRange(min=0), default=0)
 @click.option("--sort", type=click.Choice(["date", "date-asc", "relevance"]), default="date", show_default=True)
 @click.option("--reason", default="", help="Why; it stays in the audit trail.")
 @with_json
@@ -314,16 +315,7 @@ def user_state(state: State, address: str, to_state: str, as_json: bool) -> None
 def search(state: State, query: str, user: str, limit: int, offset: int, sort: str, reason: str, as_json: bool) -> None:
     """Search all archives and the unassigned mail, or with --user one person's view. Audited. * finds everything."""
     with state.box() as box:
-        page = box.call(
-            "local_search",
-            api.SearchPage,
-            query=query,
-            user=user,
-            offset=offset,
-            limit=limit,
-            sort=sort,
-            reason=reason,
-        )
+        page = search_pages(box, offset=offset, limit=limit, query=query, user=user, sort=sort, reason=reason)
     if as_json:
         return say(
             {

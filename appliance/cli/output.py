@@ -12,7 +12,7 @@ from typing import Any, ParamSpec, TypeVar
 import click
 import msgspec
 
-from appliance.errors import MailkeepError, QueryError
+from appliance.errors import MailkeepError
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -30,8 +30,6 @@ def errors_in_words(function: Callable[P, T]) -> Callable[P, T]:
     def wrapped(*arguments: P.args, **named: P.kwargs) -> T:
         try:
             return function(*arguments, **named)
-        except QueryError as error:
-            _fail(error.code, f"{error.message} (at character {error.position + 1})", named.get("as_json"))
         except MailkeepError as error:
             _fail(error.code, error.message, named.get("as_json"))
         raise AssertionError("not reached")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-import msgspec
+from collections.abc import Collection, Sequence
 
 from appliance.catalogue.store import RecordRow
 from appliance.index.schema import Document, Hidden, HiddenRole
@@ -12,43 +10,30 @@ from appliance.mail.audience import Participant
 from appliance.mail.facts import Mailbox, MessageFacts
 
 
-class Form(msgspec.Struct, frozen=True):
-    """One record of a message: where it lies, what it says, and who took part in it."""
+def document(
+    message: str, facts: MessageFacts, rows: Sequence[RecordRow], people: Collection[Participant], doors: frozenset[str]
+) -> Document:
+    """The document of a message whose records are ``rows``, first received first.
 
-    row: RecordRow
-    facts: MessageFacts
-    people: tuple[Participant, ...]
+    ``people`` are those of all their envelopes; ``doors`` are the addresses of journal mailboxes, which are nobody's
+    and no recipients.
 
-
-def document(message: str, forms: Sequence[Form], doors: frozenset[str]) -> Document:
-    """The document of a message whose records are ``forms``, first received first.
-
-    ``doors`` are the addresses of journal mailboxes, which are nobody's and no recipients.
-
-    All forms say the same (that is what makes them one message), so what is displayed comes from the first; the
-    owners and the envelopes of all are merged. What one record's envelope hides stays hidden by that record.
+    All records say the same (that is what makes them one message), so what is displayed comes from ``facts``, those
+    of one of them; the owners and the envelopes of all are merged. What one record's envelope hides stays hidden.
     """
-    first = forms[0]
-    facts = first.facts
-    received = first.row.received_at // 1_000_000
-    people = {(one.kind, one.address): one for form in forms for one in form.people if one.seen_by is None}
-    groups = [one.address for one in people.values() if one.kind == "group"]
-    participants = [Mailbox(one.name, one.address) for one in people.values() if one.kind != "group"]
+    received = rows[0].received_at // 1_000_000
+    seen = {(one.kind, one.address): one for one in sorted(people, key=_order) if one.seen_by is None}
     hidden = {
-        Hidden(archive, _role(one), one.address)
-        for form in forms
-        for one in form.people
-        if one.seen_by is not None
-        for archive in one.seen_by
+        Hidden(archive, _role(one), one.address) for one in people if one.seen_by is not None for archive in one.seen_by
     }
     return Document(
         id=message,
-        archives=tuple(sorted({archive for form in forms for archive in form.row.archives})),
+        archives=tuple(sorted({archive for row in rows for archive in row.archives})),
         from_=facts.from_,
         to=tuple(one for one in facts.to if one.address not in doors),
         cc=tuple(one for one in facts.cc if one.address not in doors),
-        participants=tuple(participants),
-        groups=tuple(groups),
+        participants=tuple(Mailbox(one.name, one.address) for one in seen.values() if one.kind != "group"),
+        groups=tuple(one.address for one in seen.values() if one.kind == "group"),
         hidden=tuple(sorted(hidden, key=lambda one: (one.archive, one.role, one.address))),
         subject=facts.subject,
         body=facts.text,
@@ -56,10 +41,14 @@ def document(message: str, forms: Sequence[Form], doors: frozenset[str]) -> Docu
         date=received if facts.date is None else facts.date,
         received=received,
         size=facts.size,
-        unparsed=any(form.row.unparsed for form in forms),
+        unparsed=any(row.unparsed for row in rows),
         message_id=facts.message_id,
         references=facts.references,
     )
+
+
+def _order(participant: Participant) -> tuple[str, str, str]:
+    return participant.kind, participant.address, participant.name
 
 
 def _role(participant: Participant) -> HiddenRole:

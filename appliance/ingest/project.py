@@ -17,19 +17,20 @@ from functools import partial
 from typing import NamedTuple
 
 from appliance.catalogue.store import Catalogue, Changed, Projected, RecordRow
-from appliance.errors import DamageError
+from appliance.errors import DamageError, NotFoundError, StorageError
 from appliance.extract.pool import ExtractPool
 from appliance.extract.protocol import Described
 from appliance.index.writer import IndexWriter
-from appliance.ingest.document import Form, document
+from appliance.ingest.document import document
 from appliance.ingest.owners import Owners
 from appliance.ingest.system_log import SYSTEM_MAILBOX
 from appliance.keys.keyring import Unlocked
-from appliance.mail.audience import audience
+from appliance.mail.audience import Participant, audience
+from appliance.mail.facts import MessageFacts, Provenance
 from appliance.mail.journal import owners_addresses
 from appliance.settings.store import Settings
 from appliance.store.format import RecordType
-from appliance.store.reader import LogReader, Record, RecordRef
+from appliance.store.reader import LogReader, Record, RecordRef, VolumeInfo
 
 log = logging.getLogger(__name__)
 
@@ -45,11 +46,27 @@ REREAD = 50
 """Messages whose documents are made again from the log at a time."""
 
 
-class _Read(NamedTuple):
-    """A record with what the reading child found in it."""
+MOST_ENVELOPES = 500
+"""Records of one message whose envelopes are read for its document, first received first; Exchange writes one for
+each thousand recipients. Whose a message is comes from all of them."""
 
-    record: Record
+AGAIN_SECONDS = 30.0
+"""How long a volume that the disk does not give is left alone; the others go on meanwhile."""
+
+
+class _Read(NamedTuple):
+    """What the reading child found in a record; its bytes are not kept."""
+
+    ref: RecordRef
+    provenance: Provenance
+    size: int
     described: Described
+
+    @property
+    def weight(self) -> int:
+        """About the bytes that it takes in memory."""
+        texts = sum(len(one.text) for one in self.described.facts.attachments)
+        return len(self.described.reading.decoded_original) + len(self.described.facts.text) + texts
 
 
 class Projector:
@@ -88,7 +105,8 @@ class Projector:
         self._batches: Iterator[list[_Read]] | None = None
         self._ended: list[str] = []
         self._passed: dict[str, int] = {}
-        self._put = index.sequence
+        self._left_alone: dict[str, float] = {}
+        self._put = self._common_ground()
         self._uncommitted = 0
         self._committed_at = clock()
         self.damaged: list[str] = []
@@ -122,6 +140,11 @@ class Projector:
             total += done
         return total
 
+    @property
+    def left_alone(self) -> tuple[str, ...]:
+        """Volumes that could not be read when they were tried last."""
+        return tuple(self._left_alone)
+
     # -- settings ---------------------------------------------------------------------------------------------
 
     def _follow_settings(self) -> None:
@@ -129,6 +152,7 @@ class Projector:
         if self._settings.directory_version() == self._catalogue.value("settings"):
             return
         self._keyring.refresh()
+        self._left_alone.clear()  # the keys of a new mailbox may be among them now
         before, self._owners = self._owners, Owners.load(self._settings, self._lookup_key)
         self._doors = self._settings.doors()
         touched = self._settings.touched_addresses(self._catalogue.value("settings"))
@@ -149,15 +173,19 @@ class Projector:
         """
         waiting: deque[tuple[Record, Future[Described]]] = deque()
         batch: list[_Read] = []
-        size = 0
+        ahead = weight = 0
         for record in self._records():
             waiting.append((record, self._pool.describe(record.original)))
-            while len(waiting) >= self._pool.depth or (waiting and waiting[0][1].done()):
-                size += len(waiting[0][0].original)
-                batch.append(_landed(*waiting.popleft()))
-                if len(batch) >= BATCH_RECORDS or size >= BATCH_BYTES:
+            ahead += len(record.original)
+            del record  # so that a huge one is gone as soon as it has been read
+            while waiting and (len(waiting) >= self._pool.depth or ahead >= BATCH_BYTES or waiting[0][1].done()):
+                landed = _landed(*waiting.popleft())
+                ahead -= landed.size
+                weight += landed.weight
+                batch.append(landed)
+                if len(batch) >= BATCH_RECORDS or weight >= BATCH_BYTES:
                     yield batch
-                    batch, size = [], 0
+                    batch, weight = [], 0
         batch += [_landed(*one) for one in waiting]
         if batch:
             yield batch
@@ -167,18 +195,30 @@ class Projector:
         for volume in self._reader.volumes():
             if volume.path in self._finished or volume.mailbox == SYSTEM_MAILBOX:
                 continue
-            for found in self._reader.scan(volume, self._cursors.get(volume.path, 0), sync=True):
-                if not isinstance(found, RecordRef):
-                    self._note_damage(f"{volume.path} at {found.offset}: {found.what}")
-                    self._passed[volume.path] = found.end
-                elif found.type == RecordType.MESSAGE:
-                    try:
-                        yield self._reader.read(found)
-                    except DamageError as error:
-                        self._note_damage(f"{volume.path} at {found.offset}: {error.message}")
-                        self._passed[volume.path] = found.end
+            if self._left_alone.get(volume.path, 0.0) > self._clock():
+                continue
+            try:
+                yield from self._records_of(volume)
+            except (StorageError, NotFoundError) as error:
+                # A sector that cannot be read, or keys that this box does not have: no reason to keep the others.
+                log.error("%s is left alone for a while: %s", volume.path, error.message)
+                self._left_alone[volume.path] = self._clock() + AGAIN_SECONDS
+                continue
+            self._left_alone.pop(volume.path, None)
             if volume.closed or volume.sealed:
                 self._ended.append(volume.path)
+
+    def _records_of(self, volume: VolumeInfo) -> Iterator[Record]:
+        for found in self._reader.scan(volume, self._cursors.get(volume.path, 0), sync=True):
+            if not isinstance(found, RecordRef):
+                self._note_damage(f"{volume.path} at {found.offset}: {found.what}")
+                self._passed[volume.path] = found.end
+            elif found.type == RecordType.MESSAGE:
+                try:
+                    yield self._reader.read(found)
+                except DamageError as error:
+                    self._note_damage(f"{volume.path} at {found.offset}: {error.message}")
+                    self._passed[volume.path] = found.end
 
     def _finish_volumes(self) -> None:
         """What was read to its end needs no further look: volumes that take no more records, and damage that no
@@ -203,17 +243,18 @@ class Projector:
     def _project(self, batch: Sequence[_Read]) -> None:
         self._create_users(batch)
         projected = [self._projected(one) for one in batch]
-        cursors = {one.record.ref.volume: one.record.ref.offset + one.record.ref.length for one in batch}
+        cursors = {one.ref.volume: one.ref.end for one in batch}
         with self._catalogue.writing() as writer:
             changed = writer.add(projected)
             for path, offset in cursors.items():
                 writer.move_cursor(path, offset, finished=False)
         self._cursors.update(cursors)
-        read = {one.record.ref.record_id: one for one in batch}
+        read = {one.ref.record_id: one for one in batch}
         self._index_messages(changed, read)
 
     def _projected(self, one: _Read) -> Projected:
-        ref, described = one.record.ref, one.described
+        ref, described = one.ref, one.described
+        received_at = one.provenance.received_at or ref.time
         facts, reading = described.facts, described.reading
         addresses = self._addresses(one)
         people = tuple({self._owners.hash(address): self._owners.domain_hash(address) for address in addresses}.items())
@@ -224,19 +265,19 @@ class Projector:
             offset=ref.offset,
             length=ref.length,
             mailbox=ref.mailbox,
-            received_at=one.record.provenance.received_at or ref.time,
+            received_at=received_at,
             content=hmac.digest(self._keyring.content_key(ref.mailbox), described.original_sha256, "sha256"),
             message=hmac.digest(self._message_key, identity, "sha256")[:16],
-            size=len(one.record.original),
+            size=one.size,
             report=reading.report is not None,
             unparsed=reading.kind == "unparsed",
             addresses=people,
-            archives=self._owners.archives(people, one.record.provenance.received_at or ref.time, ref.mailbox),
+            archives=self._owners.archives(people, received_at, ref.mailbox),
         )
 
     def _addresses(self, one: _Read) -> list[str]:
         """The addresses that would make their holders owners; the mailboxes' own are nobody's."""
-        found = owners_addresses(one.described.reading, one.described.facts, one.record.provenance)
+        found = owners_addresses(one.described.reading, one.described.facts, one.provenance)
         return [address for address in found if address not in self._doors]
 
     def _create_users(self, batch: Sequence[_Read]) -> None:
@@ -247,8 +288,8 @@ class Projector:
             for one in batch
             for address in self._owners.to_create(
                 self._addresses(one),
-                one.record.provenance.received_at,
-                one.record.ref.mailbox,
+                one.provenance.received_at,
+                one.ref.mailbox,
             )
         }
         for address in sorted(wanted):
@@ -272,28 +313,45 @@ class Projector:
         """
         rows = self._catalogue.records_of_many([one.n for one in changed])
         for one in changed:
-            forms = [form for row in rows[one.n] if (form := self._form(row, read.get(row.record_id)))]
-            if forms:
-                self._index.put(document(one.message, forms, self._doors))
+            facts: MessageFacts | None = None
+            people: set[Participant] = set()
+            for row in rows[one.n][:MOST_ENVELOPES]:
+                form = read.get(row.record_id) or self._read_again(row)
+                if form is not None:
+                    facts = facts or form.described.facts
+                    people.update(self._people(row, form))
+            if facts is not None:
+                self._index.put(document(one.message, facts, rows[one.n], people, self._doors))
             self._put = one.change
             self._uncommitted += 1
 
-    def _form(self, row: RecordRow, read: _Read | None) -> Form | None:
-        if read is None:
-            try:
-                record = self._reader.read(row.volume, row.offset)
-            except DamageError as error:
-                self._note_damage(f"{row.volume} at {row.offset}: {error.message}")
-                return None
-            read = _landed(record, self._pool.describe(record.original))
-        people = audience(
-            read.described.reading,
-            read.described.facts,
-            read.record.provenance,
+    def _read_again(self, row: RecordRow) -> _Read | None:
+        try:
+            record = self._reader.read(row.volume, row.offset)
+        except (DamageError, NotFoundError, StorageError) as error:
+            self._note_damage(f"{row.volume} at {row.offset}: {error.message}")
+            return None
+        return _landed(record, self._pool.describe(record.original))
+
+    def _people(self, row: RecordRow, form: _Read) -> tuple[Participant, ...]:
+        return audience(
+            form.described.reading,
+            form.described.facts,
+            form.provenance,
             partial(self._owners.archive_of, at=row.received_at),
             self._doors,
         )
-        return Form(row, read.described.facts, people)
+
+    def _common_ground(self) -> int:
+        """The change up to which catalogue and index agree.
+
+        A power cut can take the catalogue's last commits and leave the index's: it does not sync what can be made
+        again. The numbers that are lost are given out anew, so the index must not claim to have seen them.
+        """
+        change = self._catalogue.value("change")
+        if self._index.sequence > change:
+            self._index.commit(change)
+        return self._index.sequence
 
     def _commit_index(self, *, force: bool = False) -> None:
         now = self._clock()
@@ -305,4 +363,4 @@ class Projector:
 
 
 def _landed(record: Record, described: Future[Described]) -> _Read:
-    return _Read(record, described.result())
+    return _Read(record.ref, record.provenance, len(record.original), described.result())

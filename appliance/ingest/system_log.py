@@ -51,14 +51,12 @@ class SystemLog:
         self._clock = clock
         self._lock = threading.Lock()
         self._position = settings.position()
-        self.listeners: list[Callable[[events.Event], None]] = []
-        """Called after each applied entry, in the writer's thread."""
 
     def replay(self) -> int:
         """Apply what the log holds beyond settings.db. Returns how many entries that were."""
         with self._lock:
             applied = 0
-            for found in newest_of_each_number(entries(self._reader, self._position)):
+            for found in newest_of_each_number(entries(self._reader, self._position, sync=True)):
                 if found.entry.number <= self._position.number:
                     continue
                 if found.entry.previous != self._position.head:
@@ -70,40 +68,45 @@ class SystemLog:
     def append(self, event: events.Event, *, by: str, client: str = "") -> events.Entry:
         """Make ``event`` durable, then apply it.
 
-        Raises StorageError where the disk did not take it; then nothing has changed.
+        Raises StorageError where the disk did not take it. Then nothing has changed; but where the bytes did reach
+        the disk, and no later entry takes its number before the archiver ends, it counts after the next start.
         """
         with self._lock:
             entry = events.Entry(
                 number=self._position.number + 1, at=int(self._clock() * 1_000_000), by=by, client=client,
                 previous=self._position.head, event=event,
             )  # fmt: skip
+            self._settings.rehearse(entry)
             raw = events.encode(entry)
             kind = RecordType.AUDIT if isinstance(event, events.Noted) else RecordType.SETTINGS
             ref = self._writer.append(SYSTEM_MAILBOX, self._public_key, raw, Provenance(), type=kind).result()
             self._apply(Found(entry, events.digest(raw), ref))
-        for listener in self.listeners:
-            listener(event)
-        return entry
+            return entry
 
     def _apply(self, found: Found) -> None:
         self._settings.apply(found.entry, found.digest, found.ref.volume, found.ref.offset)
         self._position = LogPosition(found.entry.number, found.digest, found.ref.volume, found.ref.offset)
 
 
-def entries(reader: LogReader, after: LogPosition | None = None) -> Iterator[Found]:
-    """The entries of the system log in the order they were written, from ``after`` (included) on."""
+def entries(reader: LogReader, after: LogPosition | None = None, *, sync: bool = False) -> Iterator[Found]:
+    """The entries of the system log in the order they were written, from ``after`` (included) on.
+
+    ``sync`` makes durable what is given before it is given: what a killed writer left may not be on the disk yet.
+    """
     volumes = sorted(
         (one for one in reader.volumes() if one.mailbox == SYSTEM_MAILBOX),
         key=lambda one: (one.writer, one.sequence),
     )
-    started = after is None or not after.volume
+    started = after is None or after.volume not in {one.path for one in volumes}
+    if after is not None and after.volume and started:
+        log.error("system log: %s is missing, up to which the settings follow from the log", after.volume)
     for volume in volumes:
         start = 0
         if not started:
             if after is None or volume.path != after.volume:
                 continue
             started, start = True, after.offset
-        for ref in reader.scan(volume, start):
+        for ref in reader.scan(volume, start, sync=sync):
             if not isinstance(ref, RecordRef):
                 log.error("system log: damage in %s", volume.path)
                 continue
@@ -132,14 +135,21 @@ def newest_of_each_number(found: Iterator[Found]) -> Iterator[Found]:
         yield waiting
 
 
-def check_chain(found: Iterator[Found]) -> list[str]:
-    """What is wrong with the chain of entries, in sentences; nothing if it is whole."""
+def check_chain(found: Iterator[Found], applied: LogPosition | None = None) -> list[str]:
+    """What is wrong with the chain of entries, in sentences; nothing if it is whole.
+
+    ``applied`` is how far settings.db had got before: the chain has to reach it.
+    """
     wrong = []
     head, number = events.GENESIS, 0
     for one in newest_of_each_number(found):
+        if applied is not None and one.entry.number == applied.number and one.digest != applied.head:
+            wrong.append(f"entry {applied.number} of the system log is not the one that the settings follow from")
         if one.entry.number != number + 1:
             wrong.append(f"entries {number + 1} to {one.entry.number - 1} of the system log are missing")
         if one.entry.previous != head:
             wrong.append(f"entry {one.entry.number} of the system log does not follow the one before it")
         head, number = one.digest, one.entry.number
+    if applied is not None and number < applied.number:
+        wrong.append(f"entries {number + 1} to {applied.number} of the system log are missing at its end")
     return wrong

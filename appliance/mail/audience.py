@@ -89,21 +89,23 @@ def _of_line(
     restricted: Callable[..., frozenset[str]],
     names: dict[str, str],
 ) -> Iterable[Participant]:
-    """The recipient of one envelope line, with the group or forwarder it was reached through."""
-    seen_by: frozenset[str] | None = None
-    group_seen_by: frozenset[str] | None = None
-    if line.kind == "bcc":
-        seen_by = group_seen_by = restricted(line.address, sender_archives)
-    elif line.kind == "recipient" and line.address not in open_addresses:
-        # The server could not tell what it was: as good as a Bcc to everybody else.
-        seen_by = restricted(line.address, sender_archives)
-        group_seen_by = None if line.expanded in open_addresses else seen_by
+    """The recipient of one envelope line, with the group or forwarder it was reached through.
+
+    A line tells more than that somebody got the message: that it was as a Bcc, through which group, from whom. So
+    it can be hidden although the headers name its recipient openly.
+    """
+    # What a "Recipient" was the server could not tell: as good as a Bcc, but for what the headers name.
+    told = line.kind in ("to", "cc")
+    seen_by: frozenset[str] | None
     if line.expanded:
         # Who is a member of a group is the group's business: not even the sender learns it.
-        seen_by = None if line.address in open_addresses else restricted(line.address)
+        seen_by = restricted(line.address)
+        group_seen_by = None if told or line.expanded in open_addresses else restricted(line.address, sender_archives)
         yield Participant(line.expanded, "group", names.get(line.expanded, ""), seen_by=group_seen_by)
-    elif line.address in open_addresses:
+    elif told or (line.kind == "recipient" and {line.address, line.forwarded or line.address} <= open_addresses):
         seen_by = None
+    else:
+        seen_by = restricted(line.address, sender_archives)
     yield Participant(
         line.address, line.kind, names.get(line.address, ""), line.expanded, line.forwarded, seen_by
     )  # fmt: skip

@@ -107,7 +107,7 @@ class EnvelopeView(msgspec.Struct, frozen=True):
     on_behalf_of: str = ""
     recipients: tuple[EnvelopeLine, ...] = ()
     groups: tuple[str, ...] = ()
-    reduced: bool = False  # there is more that this caller may not see
+    reduced: bool = False  # whoever this caller may not know of is left out, if there is anybody
 
 
 class ThreadItem(msgspec.Struct, frozen=True):

@@ -61,6 +61,10 @@ class Archive:
             reader=self.reader, writer=self.writer, keyring=keyring, settings=self.settings, clock=clock
         )
         self.system_log.replay()
+        self.directory = threading.RLock()
+        """Held from looking whose an address is until it is given to somebody."""
+        self.gateway_is_told = False
+        """Whether the gateway's file holds what the settings say."""
         self._pool: ExtractPool | None = None
         self._pool_lock = threading.Lock()
         self._generations = Generations(paths.projections)

@@ -73,7 +73,8 @@ def write_zip(
 ) -> None:
     """Write the messages as ``NNNNNN-<id>.eml`` and ``manifest.csv`` into ``sink``.
 
-    The manifest has a line for each message: file, id, received, subject, size, SHA-256, and for one that could
+    A message that came in several forms (other trace headers, another encoding) has each of them, the second and
+    later ones as ``NNNNNN-<id>-2.eml`` and so on. The manifest has a line for each file: file, id, received, subject, size, SHA-256, and for one that could
     not be exported why. Messages are compressed one by one, memory does not grow with their number.
     """
     found = iter(ids) if ids else _hits(archive, view, query, progress)
@@ -85,17 +86,17 @@ def write_zip(
         for id in found:
             if stopped():
                 return
-            name = f"{progress.done + 1:06d}-{id}.eml"
+            name = f"{progress.done + 1:06d}-{id}"
             try:
-                row, content, subject = open_for_export(archive, principal, view, id)
+                for form, (row, content, subject) in enumerate(open_for_export(archive, principal, view, id), 1):
+                    file = f"{name}.eml" if form == 1 else f"{name}-{form}.eml"
+                    bundle.writestr(file, content)
+                    received = datetime.fromtimestamp(row.received_at / 1e6, UTC).isoformat(timespec="seconds")
+                    digest = hashlib.sha256(content).hexdigest()
+                    lines.writerow([file, id, received, _inert(subject), len(content), digest, ""])
             except MailkeepError as error:
                 progress.left_out += 1
                 lines.writerow(["", id, "", "", "", "", error.message])
-            else:
-                bundle.writestr(name, content)
-                received = datetime.fromtimestamp(row.received_at / 1e6, UTC).isoformat(timespec="seconds")
-                digest = hashlib.sha256(content).hexdigest()
-                lines.writerow([name, id, received, _inert(subject), len(content), digest, ""])
             progress.done += 1
         bundle.writestr("manifest.csv", manifest.getvalue())
 

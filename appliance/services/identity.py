@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import ipaddress
 import os
 import secrets
 import threading
@@ -32,6 +33,10 @@ TRIES = 5
 """Wrong passwords for one address, or from one client, before it has to wait."""
 FIRST_WAIT = 30.0
 LONGEST_WAIT = 3600.0
+CHECKS_AT_A_TIME = 2
+"""Passwords checked at the same time: each takes 64 MiB, and anybody may ask."""
+LONGEST_ADDRESS = 320
+"""Characters of an address that is tried: more is in no directory, and every try is written down."""
 
 _WRONG = "The address, the password or the code is wrong."
 
@@ -78,6 +83,9 @@ class Identity:
         self._archive = archive
         self._brake = Brake()
         self._pending_totp: dict[str, str] = {}
+        self._used_totp: dict[str, int] = {}
+        self._totp_lock = threading.Lock()
+        self._checking = threading.Semaphore(CHECKS_AT_A_TIME)
         self._decoy = hash_password(secrets.token_urlsafe(16))
         self.setup_code = secrets.token_hex(4).upper()
         """Printed on the box while there is no administrator: proof that a browser's owner has access to it."""
@@ -118,29 +126,35 @@ class Identity:
     # -- signing in and out -----------------------------------------------------------------------------------
 
     def sign_in(self, *, address: str, password: str, totp: str, client: str) -> api.SignedIn:
-        """A new session. Every reason to refuse gives the same answer, and takes the same time."""
-        settings = self._archive.settings
-        plain = normalise(address)
-        keys = (f"address {plain}", f"client {client}")
-        self._brake.check(*keys)
-        with settings.read() as database:
-            user = database.scalar(
-                select(tables.User)
-                .join(tables.Address)
-                .where(tables.Address.lookup == settings.lookup(plain), tables.Address.until.is_(None))
-            )
-            usable = user is not None and user.state == "active" and user.password is not None
-            right = check_password(password, user.password if user and usable and user.password else self._decoy)
-            if user is not None and usable and right and user.totp and not _totp_fits(user.totp, totp):
+        """A new session. Every reason to refuse gives the same answer after the same time, but for a missing code."""
+        plain = normalise(address)[:LONGEST_ADDRESS]
+        keys = (f"address {plain}", _client_key(client))
+        # Checking a password takes 64 MiB for a moment. Those who wait here are counted before the next one is let in.
+        with self._checking:
+            self._brake.check(*keys)
+            user = self._active_user(plain)
+            right = check_password(password, user.password if user is not None and user.password else self._decoy)
+            if user is not None and right and user.totp:
                 if not totp:
                     raise SignInError("Enter the six digits of your authenticator app as well.")
-                right = False
-        if user is None or not usable or not right:
-            self._brake.failed(*keys)
-            self._archive.note(Principal(id="nobody", client=client), "sign-in.failed", plain)
-            raise SignInError(_WRONG)
-        self._brake.passed(*keys)
+                right = self._totp_fits_once(user.id, user.totp, totp)
+            if user is None or not right:
+                self._brake.failed(*keys)
+                self._archive.note(Principal(id="nobody", client=client), "sign-in.failed", plain)
+                raise SignInError(_WRONG)
+            self._brake.passed(*keys)
         return self._open_session(user.id, client, "sign-in")
+
+    def _active_user(self, address: str) -> tables.User | None:
+        """The user who signs in with this address, if there is one who has a password and may use it."""
+        settings = self._archive.settings
+        with settings.read() as database:
+            return database.scalar(
+                select(tables.User)
+                .join(tables.Address)
+                .where(tables.Address.lookup == settings.lookup(address), tables.Address.until.is_(None))
+                .where(tables.User.state == "active", tables.User.password.is_not(None))
+            )
 
     def sign_out(self, principal: Principal) -> None:
         """End the caller's session."""
@@ -158,7 +172,7 @@ class Identity:
 
     def accept_invitation(self, *, code: str, password: str, client: str) -> api.SignedIn:
         """Set a password with a one-time code."""
-        key = f"client {client}"
+        key = _client_key(client)
         self._brake.check(key)
         code_hash = _code_hash(code)
         with self._archive.settings.read() as database:
@@ -171,7 +185,9 @@ class Identity:
         require_good_password(password)
         who = Principal(id=user.id, client=client)
         self._archive.record(who, events.InvitationUsed(code_hash))
-        self._archive.record(who, events.PasswordSet(user.id, hash_password(password)))
+        self._archive.record(who, events.PasswordSet(user.id, self._hashed(password)))
+        if user.totp:
+            raise SignInError("Your password is set. Sign in with it and the six digits of your authenticator app.")
         return self._open_session(user.id, client, "sign-in")
 
     def change_password(self, principal: Principal, *, old: str, new: str) -> None:
@@ -180,11 +196,14 @@ class Identity:
         self._brake.check(key)
         with self._archive.settings.read() as database:
             phc = database.get_one(tables.User, principal.id).password
-        if not check_password(old, phc or self._decoy):
+        with self._checking:
+            right = check_password(old, phc or self._decoy)
+        if not right:
             self._brake.failed(key)
             raise SignInError("The old password is wrong.")
+        self._brake.passed(key)
         require_good_password(new)
-        self._archive.record(principal, events.PasswordSet(principal.id, hash_password(new)))
+        self._archive.record(principal, events.PasswordSet(principal.id, self._hashed(new)))
         self._archive.settings.session_open(principal.session, principal.id, int(time.time()) + SESSION_SECONDS)
 
     def invite(self, principal: Principal, user: str, address: str) -> api.Invitation:
@@ -193,6 +212,10 @@ class Identity:
         expires = int(time.time()) + INVITATION_SECONDS
         self._archive.record(principal, events.InvitationMade(user, _code_hash(code), expires))
         return api.Invitation(user, address, code, expires)
+
+    def _hashed(self, password: str) -> str:
+        with self._checking:
+            return hash_password(password)
 
     # -- TOTP (RFC 6238) --------------------------------------------------------------------------------------
 
@@ -206,11 +229,23 @@ class Identity:
     def totp_confirm(self, principal: Principal, *, code: str) -> api.Caller:
         """Put the secret of ``totp_begin`` in force, given a code made with it."""
         secret = self._pending_totp.get(principal.id)
-        if secret is None or not _totp_fits(secret, code):
+        if secret is None or _totp_step(secret, code) is None:
             raise SignInError("That code does not fit. Check the clock of your device and try the next one.")
         self._archive.record(principal, events.TotpSet(principal.id, secret))
-        del self._pending_totp[principal.id]
+        self._pending_totp.pop(principal.id, None)
         return self.caller(principal)
+
+    def _totp_fits_once(self, user: str, secret: str, code: str) -> bool:
+        """Whether the code is of now or 30 seconds to either side, and later than the last one that was taken.
+
+        RFC 6238 section 5.2: a code is good once.
+        """
+        step = _totp_step(secret, code)
+        with self._totp_lock:
+            if step is None or step <= self._used_totp.get(user, 0):
+                return False
+            self._used_totp[user] = step
+            return True
 
     # -- the first administrator ------------------------------------------------------------------------------
 
@@ -237,11 +272,12 @@ class Identity:
         plain = normalise(address)
         if "@" not in plain and plain != "admin":
             raise UsageError("Enter a full address, such as anna@example.com.")
-        if self._archive.owners.archive_of(plain, int(self._archive.clock() * 1e6)):
-            raise ConflictError(f"The address {plain} belongs to another user.")
         user = new_user_id()
-        self._archive.record(principal, events.UserPut(user, name or plain, (plain,)))
-        self._archive.record(principal, events.PasswordSet(user, hash_password(password)))
+        with self._archive.directory:
+            if self._archive.owners.archive_of(plain, int(self._archive.clock() * 1e6)):
+                raise ConflictError(f"The address {plain} belongs to another user.")
+            self._archive.record(principal, events.UserPut(user, name or plain, (plain,)))
+        self._archive.record(principal, events.PasswordSet(user, self._hashed(password)))
         self._archive.record(principal, events.RoleGranted(user, "admin", "first administrator"))
         return user
 
@@ -271,8 +307,21 @@ def check_password(password: str, phc: str) -> bool:
     return True
 
 
-def _totp_fits(secret: str, code: str) -> bool:
-    return pyotp.TOTP(secret).verify(code.replace(" ", ""), valid_window=1)
+def _totp_step(secret: str, code: str) -> int | None:
+    """Which 30 seconds the code is of; None where it does not fit."""
+    totp, digits = pyotp.TOTP(secret), code.replace(" ", "")
+    now = int(time.time()) // totp.interval
+    steps = (now - 1, now, now + 1)
+    return next((step for step in steps if totp.verify(digits, for_time=step * totp.interval)), None)
+
+
+def _client_key(client: str) -> str:
+    """What one browser's guesses are counted under: its address, of IPv6 the /64 that one subscriber has."""
+    try:
+        address = ipaddress.ip_address(client)
+    except ValueError:
+        return f"client {client}"
+    return f"client {ipaddress.ip_network((address, 64), strict=False) if address.version == 6 else address}"
 
 
 def _token_hash(token: str) -> bytes:

@@ -10,8 +10,9 @@ from typing import Any
 
 import msgspec
 
+from appliance.errors import DamageError, UsageError
 from appliance.ingest.system_log import check_chain, entries
-from appliance.services import api, reading, searching, users
+from appliance.services import api, mailboxes, reading, searching, users
 from appliance.services.archive import Archive
 from appliance.services.backlog import Backlog
 from appliance.services.identity import Identity
@@ -19,6 +20,9 @@ from appliance.services.principal import Principal, View
 from appliance.settings import events
 from appliance.store.refs import Finding
 from appliance.store.verify import VerifyReport, verify
+
+SMALLEST_LIMIT, LARGEST_LIMIT = 1024 * 1024, 2**31 - 1
+"""Bytes of the largest message that can be set."""
 
 
 class Idle(msgspec.Struct, frozen=True):
@@ -94,11 +98,13 @@ class LocalServices:
         """Check every record, signature and audit line. Takes as long as reading the whole archive."""
         principal.require("auditor")
         report: VerifyReport = verify(self._archive.paths.volumes, self._archive.keyring, deep=True)
-        wrong = [
-            Finding(file="system log", offset=0, record_id=None, what=what)
-            for what in check_chain(entries(self._archive.reader))
-        ]
-        checked = Checked(report.records, report.volumes, (*report.errors, *wrong))
+        position = self._archive.settings.position()
+        try:
+            wrong = check_chain(entries(self._archive.reader), position)
+        except DamageError as error:
+            wrong = [error.message]
+        findings = (Finding(file="system log", offset=0, record_id=None, what=what) for what in wrong)
+        checked = Checked(report.records, report.volumes, (*report.errors, *findings))
         self._archive.note(principal, "verify", f"{checked.records} records, {len(checked.errors)} errors")
         return checked
 
@@ -109,7 +115,11 @@ class LocalServices:
     def gateway_set(self, principal: Principal, *, hostname: str = "", size_limit: int = 0) -> None:
         """Set the box's name and the largest message."""
         before = self._archive.settings.gateway()
-        self._archive.record(principal, events.GatewaySet(hostname or before.hostname, size_limit or before.size_limit))
+        limit = size_limit or before.size_limit
+        if not SMALLEST_LIMIT <= limit <= LARGEST_LIMIT:
+            raise UsageError(f"The largest message is from {SMALLEST_LIMIT} to {LARGEST_LIMIT} bytes.")
+        self._archive.record(principal, events.GatewaySet(hostname or before.hostname, limit))
+        mailboxes.publish(self._archive)
 
     def user_by_address(self, principal: Principal, *, address: str) -> api.UserInfo:
         """The user who holds an address."""

@@ -8,7 +8,7 @@ import secrets
 import socket
 from collections.abc import Sequence
 
-from appliance.errors import ConflictError, NotFoundError, UsageError
+from appliance.errors import ConflictError, NotFoundError, StorageError, UsageError
 from appliance.files import Files, replace_file
 from appliance.mail import published
 from appliance.mail.addresses import domain, normalise
@@ -51,18 +51,18 @@ def mailbox_create(
     plain = _door(address)
     if not name.strip():
         raise UsageError("Give the mailbox a name.")
-    for other, _, deleted in archive.settings.all_mailboxes():
-        if other.address == plain and deleted is None:
-            raise ConflictError(f"There is a mailbox with the address {plain} already.")
-    if archive.owners.archive_of(plain, int(archive.clock() * 1e6)):
-        raise ConflictError(f"{plain} is a user's address. A journal mailbox needs one of its own.")
     mailbox = os.urandom(16)
-    archive.keyring.create_mailbox(mailbox)
     put = events.MailboxPut(
         mailbox=mailbox, name=name.strip(), address=plain, unknown=_unknown(unknown), networks=_networks(networks),
-        tls_required=tls_required, domains=tuple(sorted({one.strip().lower() for one in domains if one.strip()})),
+        tls_required=tls_required, domains=_domains(domains),
     )  # fmt: skip
-    archive.record(principal, put)
+    with archive.directory:
+        if any(other.address == plain for other in archive.settings.mailboxes()):
+            raise ConflictError(f"There is a mailbox with the address {plain} already.")
+        if archive.owners.archive_of(plain, int(archive.clock() * 1e6)):
+            raise ConflictError(f"{plain} is a user's address. A journal mailbox needs one of its own.")
+        archive.keyring.create_mailbox(mailbox)
+        archive.record(principal, put)
     publish(archive)
     return _find(archive, mailbox.hex())
 
@@ -94,7 +94,7 @@ def mailbox_change(
             unknown=before.unknown if unknown is None else _unknown(unknown),
             networks=before.networks if networks is None else _networks(networks),
             tls_required=before.tls_required if tls_required is None else tls_required,
-            domains=before.domains if domains is None else tuple(domains),
+            domains=before.domains if domains is None else _domains(domains),
         ),
     )
     publish(archive)
@@ -172,7 +172,26 @@ def mailbox_setup(archive: Archive, principal: Principal, *, id: str) -> tuple[a
 
 
 def publish(archive: Archive) -> None:
-    """Tell the gateway what it needs to know, by replacing its file."""
+    """Tell the gateway what it needs to know, by replacing its file.
+
+    Raises StorageError where the disk does not take it: what was changed is in force, and the gateway is told of it
+    as soon as the disk takes writes again (``signing``).
+    """
+    with archive.directory:
+        archive.gateway_is_told = False
+        path = published.settings_path(archive.paths.data)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            replace_file(Files(), path, published.encode(_for_the_gateway(archive)))
+        except OSError as error:
+            raise StorageError(
+                f"The gateway could not be told ({error.strerror}). What you changed is in force here and safe; the "
+                "gateway follows once the disk takes writes again."
+            ) from error
+        archive.gateway_is_told = True
+
+
+def _for_the_gateway(archive: Archive) -> published.GatewaySettings:
     gateway = archive.settings.gateway()
     now = int(archive.clock() * 1_000_000)
     doors, retired = [], []
@@ -191,13 +210,10 @@ def publish(archive: Archive) -> None:
                 networks=put.networks, tls_required=put.tls_required,
             )
         )  # fmt: skip
-    settings = published.GatewaySettings(
+    return published.GatewaySettings(
         version=published.VERSION, hostname=hostname(archive), generation=archive.settings.directory_version(),
         size_limit=gateway.size_limit, mailboxes=tuple(doors), retired=tuple(retired),
     )  # fmt: skip
-    path = published.settings_path(archive.paths.data)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    replace_file(Files(), path, published.encode(settings))
 
 
 def hostname(archive: Archive) -> str:
@@ -213,6 +229,10 @@ def _door(address: str) -> str:
     if not local:
         local = "journal-" + secrets.token_hex(6)
     return f"{local}@{where}"
+
+
+def _domains(domains: Sequence[str]) -> tuple[str, ...]:
+    return tuple(sorted({one.strip().lower() for one in domains if one.strip()}))
 
 
 def _unknown(rule: str) -> events.Unknown:

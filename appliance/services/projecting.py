@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 
 from appliance.catalogue.store import Catalogue
-from appliance.errors import MailkeepError
+from appliance.errors import MailkeepError, StorageError
 from appliance.extract.pool import ExtractPool
 from appliance.index.writer import IndexWriter
 from appliance.ingest.project import Projector
@@ -112,6 +112,11 @@ def rebuild(paths: Paths, keyring: Unlocked, progress: Callable[[int], None]) ->
         while done := projector.step():
             total += done
             progress(total)
+        if projector.left_alone:
+            raise StorageError(
+                f"{', '.join(projector.left_alone)} cannot be read, so the rebuild would know less than what is in "
+                "use. Nothing was changed. Look at the disk's health, and run `mailkeep verify`."
+            )
     finally:
         index.close()
         catalogue.close()

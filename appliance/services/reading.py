@@ -20,7 +20,7 @@ from appliance.extract.protocol import Described
 from appliance.mail import journal
 from appliance.mail import message as mail_message
 from appliance.mail.addresses import normalise
-from appliance.mail.audience import AUDITOR, Participant, audience
+from appliance.mail.audience import Participant, audience, header_people
 from appliance.services import api
 from appliance.services.archive import Archive
 from appliance.services.client import StreamHead
@@ -39,6 +39,7 @@ LARGEST_PICTURES = 16 * 1024 * 1024
 """Bytes of pictures shown inside one message; further ones are attachments to be fetched."""
 
 _ID = re.compile(r"[0-9a-f]{32}")
+_ADDRESS = re.compile(r"[^\s<>()\[\],;:\"'=]+@[^\s<>()\[\],;:\"'=]+")
 
 HIDING_HEADERS = frozenset(
     [
@@ -84,7 +85,7 @@ def message(archive: Archive, principal: Principal, *, id: str, everywhere: bool
     copies = [_open(archive, row) for row in rows[:MOST_COPIES]]
     first = copies[0]
     facts = first.opened.facts
-    known = frozenset({*view.knows, AUDITOR}) if view.archives is None else view.knows
+    known = view.knows
     everyone = _everyone(copies)
     doors = archive.settings.doors()
     seen = [one for one in everyone if one.visible_to(known)]
@@ -105,8 +106,8 @@ def message(archive: Archive, principal: Principal, *, id: str, everywhere: bool
             api.PartInfo(one.part, one.name, one.content_type, one.size, one.inline, one.text_status)
             for one in facts.attachments
         ),
-        headers=_headers(first, known, view),
-        envelope=_envelope(copies, seen, len(everyone) > len(seen)),
+        headers=_headers(first, known),
+        envelope=_envelope(copies, seen, view.archives is not None),
         thread=_thread(archive, view, message_id_of(archive, id), facts.message_id, facts.references),
         copies=tuple(_copy_info(archive, one) for one in copies),
         unparsed=any(row.unparsed for row in rows),
@@ -120,10 +121,13 @@ def message_html(
 ) -> api.HtmlView:
     """The message's HTML, sanitised; pictures from outside only with ``remote``."""
     view = principal.looking(everywhere=everywhere)
-    copy = _open(archive, visible_rows(archive, view, id)[0])
-    # Looking at the same message in another form is the same look; only fetching pictures is noted again.
+    row = visible_rows(archive, view, id)[0]
+    # The page that shows a message has asked for it before its HTML, but nothing makes a caller do so.
     if remote:
         archive.note(principal, "message.remote", id)
+    elif everywhere:
+        archive.note(principal, "message.html", id)
+    copy = _open(archive, row)
     mark = f"part-{secrets.token_hex(8)}-"
     safe = archive.pool.sanitise(copy.original, remote=remote, cid_base=mark).result()
     return api.HtmlView(_with_pictures(safe.html, mark, copy.original), safe.blocked)
@@ -141,12 +145,16 @@ def part(archive: Archive, principal: Principal, *, id: str, part: int, everywhe
 def original(
     archive: Archive, principal: Principal, *, id: str, report: bool = False, everywhere: bool = False
 ) -> Download:
-    """The original, bit for bit: the message that was journaled, or with ``report`` what was received."""
+    """The original, bit for bit: the message that was journaled, or with ``report`` what was received.
+
+    The id of a record (``CopyInfo.record``) gives that copy, the id of a message the first that came in.
+    """
     view = principal.looking(everywhere=everywhere)
     rows = visible_rows(archive, view, id)
+    rows = [row for row in rows if row.record_id == _raw_id(id)] or rows
     if report:
         principal.require("auditor")
-    copy = _downloadable(archive, principal, view, rows)
+    copy = next(_downloadable(archive, principal, view, rows))
     archive.note(principal, "message.report" if report else "message.download", id)
     content = copy.record.original if report else copy.original
     name = _file_name(copy.opened.facts.subject, id)
@@ -158,11 +166,16 @@ def original(
 
 def message_id_of(archive: Archive, id: str) -> str:
     """A message's id, given that or the id of one of its records (as the SMTP reply names it)."""
+    raw = _raw_id(id)
+    return archive.catalogue.message_of_record(raw) or raw.hex()
+
+
+def _raw_id(id: str) -> bytes:
+    """An id as the catalogue has it, whichever way it was written. Raises NotFoundError for what is none."""
     plain = id.replace("-", "").lower()
     if not _ID.fullmatch(plain):
         raise NotFoundError("There is no such message in your archive.")
-    raw = bytes.fromhex(plain)
-    return archive.catalogue.message_of_record(raw) or raw.hex()
+    return bytes.fromhex(plain)
 
 
 def visible_rows(archive: Archive, view: View, id: str) -> list[RecordRow]:
@@ -173,22 +186,28 @@ def visible_rows(archive: Archive, view: View, id: str) -> list[RecordRow]:
     return rows
 
 
-def may_hold(copy: _Copy, view: View) -> bool:
-    """Whether the original may go to this caller as it is: it names nobody whom the caller may not know of."""
-    return all(one.visible_to(view.knows) for one in copy.people if _is_in_headers(copy, one))
+def may_hold(copy: _Copy, known: frozenset[str]) -> bool:
+    """Whether the original may go to this caller as it is: its header names nobody whom the caller may not know of."""
+    return not any(_tells(value, _hidden(copy, known)) for _, value in mail_message.all_headers(copy.original))
 
 
-def _is_in_headers(copy: _Copy, participant: Participant) -> bool:
-    facts = copy.opened.facts
-    named = {one.address for one in facts.bcc} | {normalise(one) for one in facts.delivered}
-    return participant.address in named
+def _hidden(copy: _Copy, known: frozenset[str]) -> frozenset[str]:
+    """The addresses that the caller may not know of."""
+    seen = {one.address for one in header_people(copy.opened.facts)}
+    seen.update(one.address for one in copy.people if one.visible_to(known))
+    return frozenset(one.address for one in copy.people if one.address not in seen)
+
+
+def _tells(value: str, hidden: frozenset[str]) -> bool:
+    """Whether a header field's value names one of these, as Received, Delivered-To and many others may."""
+    return bool(hidden) and any(normalise(one) in hidden for one in _ADDRESS.findall(value))
 
 
 def _downloadable(archive: Archive, principal: Principal, view: View, rows: list[RecordRow]) -> _Copy:
     """The first original that may go to the caller as it is."""
     for row in rows[:MOST_COPIES]:
         copy = _open(archive, row)
-        if view.archives is None or principal.is_auditor or may_hold(copy, view):
+        if view.archives is None or principal.is_auditor or may_hold(copy, view.knows):
             return copy
     raise ForbiddenError(
         "This original names recipients that you may not know of, so it cannot be handed out as it is. "
@@ -196,10 +215,18 @@ def _downloadable(archive: Archive, principal: Principal, view: View, rows: list
     )
 
 
-def open_for_export(archive: Archive, principal: Principal, view: View, id: str) -> tuple[RecordRow, bytes, str]:
-    """The record, original and subject of a message that is exported. Raises as ``original`` does."""
-    copy = _downloadable(archive, principal, view, visible_rows(archive, view, id))
-    return copy.row, copy.original, copy.opened.facts.subject
+def open_for_export(
+    archive: Archive, principal: Principal, view: View, id: str
+) -> Iterator[tuple[RecordRow, bytes, str]]:
+    """Record, original and subject of each form in which a message that is exported came in: the same bytes once.
+
+    Raises as ``original`` does.
+    """
+    given: set[bytes] = set()
+    for copy in _downloadable(archive, principal, view, visible_rows(archive, view, id)):
+        if copy.opened.original_sha256 not in given:
+            given.add(copy.opened.original_sha256)
+            yield copy.row, copy.original, copy.opened.facts.subject
 
 
 def _open(archive: Archive, row: RecordRow) -> _Copy:
@@ -237,21 +264,24 @@ def _with_pictures(html: str, mark: str, original: bytes) -> str:
 
 
 def _everyone(copies: list[_Copy]) -> list[Participant]:
-    """All participants once; who is open in one copy is open."""
+    """All participants once; who is open in one copy is open, and who may know of one by any copy may."""
     found: dict[tuple[str, str], Participant] = {}
-    for copy in copies:
-        for one in copy.people:
-            key = (one.kind, one.address)
-            if key not in found or one.seen_by is None:
-                found[key] = one
+    for one in (one for copy in copies for one in copy.people):
+        key = (one.kind, one.address)
+        before = found.setdefault(key, one)
+        if before.seen_by is not None:
+            seen_by = None if one.seen_by is None else before.seen_by | one.seen_by
+            found[key] = msgspec.structs.replace(one if seen_by is None else before, seen_by=seen_by)
     return list(found.values())
 
 
-def _headers(copy: _Copy, known: frozenset[str], view: View) -> tuple[tuple[str, str], ...]:
-    headers = mail_message.all_headers(copy.original)
-    if view.archives is None or may_hold(copy, View(view.archives, known)):
+def _headers(copy: _Copy, known: frozenset[str]) -> tuple[tuple[str, str], ...]:
+    headers, hidden = mail_message.all_headers(copy.original), _hidden(copy, known)
+    if not any(_tells(value, hidden) for _, value in headers):
         return headers
-    return tuple((name, value) for name, value in headers if name.lower() not in HIDING_HEADERS)
+    return tuple(
+        (name, value) for name, value in headers if name.lower() not in HIDING_HEADERS and not _tells(value, hidden)
+    )
 
 
 def _envelope(copies: list[_Copy], seen: list[Participant], reduced: bool) -> api.EnvelopeView | None:

@@ -1,4 +1,4 @@
-"""The archiver's duty between calls: signing volumes that take no more records."""
+"""The archiver's duties between calls: signing volumes that take no more records, and telling the gateway late."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import threading
 
 from appliance.errors import ConflictError, DamageError, MailkeepError
 from appliance.services.archive import Archive
+from appliance.services.mailboxes import publish
 from appliance.store.seal import Chain, sign_volume, waiting
 
 log = logging.getLogger(__name__)
@@ -41,10 +42,12 @@ class Signer:
 
     def _round(self) -> None:
         try:
+            if not self._archive.gateway_is_told:
+                publish(self._archive)
             self._archive.writer.roll(older_than=ROLL_SECONDS)
             self._sign()
-        except MailkeepError as error:
-            log.error("signing: %s", error.message)
+        except (MailkeepError, OSError) as error:
+            log.error("signing: %s", error)
 
     def _sign(self) -> None:
         volumes, keyring = self._archive.paths.volumes, self._archive.keyring

@@ -19,6 +19,8 @@ from appliance.settings import events, tables
 
 ROLES = ("admin", "auditor")
 
+_SLICE = 500  # values in one IN (...)
+
 
 def users(archive: Archive, principal: Principal, *, find: str = "", offset: int = 0, limit: int = 50) -> api.UserPage:
     """Users whose name or one of whose addresses contains ``find``, by name."""
@@ -38,7 +40,8 @@ def users(archive: Archive, principal: Principal, *, find: str = "", offset: int
             ),
             key=lambda row: (row.name.casefold(), row.id),
         )
-        page = [row.id for row in matching[offset : offset + limit]]
+        start = max(offset, 0)
+        page = [row.id for row in matching[start : start + max(limit, 0)]]
     return api.UserPage(len(matching), tuple(_infos(archive, page, addresses)))
 
 
@@ -54,9 +57,10 @@ def user_create(
     """A new user, who receives the unassigned mail of the addresses."""
     principal.require("admin")
     addresses = _addresses(primary, aliases)
-    _require_free(archive, addresses, "")
     id = new_user_id()
-    archive.record(principal, events.UserPut(id, name.strip() or addresses[0], addresses))
+    with archive.directory:
+        _require_free(archive, addresses, "")
+        archive.record(principal, events.UserPut(id, name.strip() or addresses[0], addresses))
     return _info(archive, id)
 
 
@@ -72,17 +76,18 @@ def user_change(
 ) -> api.UserInfo:
     """Change what is given. A disabled user cannot sign in; its archive stays."""
     principal.require("admin")
-    before = _info(archive, id)
     if state is not None and state not in ("active", "disabled"):
         raise UsageError("The state of a user is active or disabled.")
     if state == "disabled" and id == principal.id:
         raise ConflictError("You cannot disable yourself.")
-    addresses = _addresses(primary or before.primary, before.aliases if aliases is None else aliases)
-    _require_free(archive, addresses, id)
-    archive.record(
-        principal,
-        events.UserPut(id, before.name if name is None else name.strip(), addresses, state or before.state),  # type: ignore[arg-type]
-    )
+    with archive.directory:
+        before = _info(archive, id)
+        addresses = _addresses(primary or before.primary, before.aliases if aliases is None else aliases)
+        _require_free(archive, addresses, id)
+        archive.record(
+            principal,
+            events.UserPut(id, before.name if name is None else name.strip(), addresses, state or before.state),  # type: ignore[arg-type]
+        )
     return _info(archive, id)
 
 
@@ -95,24 +100,26 @@ def user_import(archive: Archive, principal: Principal, *, csv: bytes) -> api.Im
     principal.require("admin")
     counts = {"created": 0, "changed": 0, "unchanged": 0}
     wrong: list[tuple[int, str]] = []
-    known = _Directory(archive)
-    for number, row in _rows(csv):
-        try:
-            outcome, event = known.take(row)
-        except MailkeepError as error:
-            wrong.append((number, error.message))
-            continue
-        if event is not None:
-            archive.record(principal, event)
-        counts[outcome] += 1
+    with archive.directory:
+        known = _Directory(archive)
+        for number, row in _rows(csv):
+            try:
+                outcome, event = known.take(row)
+            except MailkeepError as error:
+                wrong.append((number, error.message))
+                continue
+            if event is not None:
+                archive.record(principal, event)
+            counts[outcome] += 1
     archive.note(principal, "user.import", f"{counts}, {len(wrong)} lines wrong")
     return api.ImportResult(counts["created"], counts["changed"], counts["unchanged"], tuple(wrong))
 
 
 def create_from_mail(archive: Archive, address: str) -> None:
     """A user for an address seen in mail, where the mailbox's rule wants one."""
-    if archive.owners.archive_of(address, int(archive.clock() * 1e6)) is None:
-        archive.system_log.append(events.UserPut(new_user_id(), address, (address,), origin="mail"), by="system")
+    with archive.directory:
+        if archive.owners.archive_of(address, int(archive.clock() * 1e6)) is None:
+            archive.system_log.append(events.UserPut(new_user_id(), address, (address,), origin="mail"), by="system")
 
 
 def user_invite(
@@ -125,6 +132,12 @@ def user_invite(
         disabled = [one.primary for one in wanted if one.state != "active"]
         if disabled:
             raise ConflictError(f"{disabled[0]} is disabled. Enable the user first.")
+        if not principal.is_auditor and any("auditor" in one.roles and one.sign_in == "password" for one in wanted):
+            # Whoever gets the code signs in as that auditor: otherwise it would be a way to appoint oneself.
+            raise ForbiddenError(
+                "An auditor's password is set anew by another auditor who is an administrator, or on the box with "
+                "`mailkeep user invite`."
+            )
     else:
         with archive.settings.read() as database:
             all_ids = database.scalars(select(tables.User.id).where(tables.User.state == "active")).all()
@@ -165,6 +178,12 @@ def role_revoke(archive: Archive, principal: Principal, *, id: str, role: str) -
         raise NotFoundError("The user does not have this role.")
     if role == "admin" and admins == 1:
         raise ConflictError("This is the last administrator. Make another one first.")
+    if role == "auditor" and _auditors(archive) == 1 and not principal.is_auditor:
+        # Without any auditor an administrator could appoint the next one alone.
+        raise ForbiddenError(
+            "This is the last auditor. Disable the user if need be; the role is taken away by the auditor, or on "
+            "the box with `mailkeep user revoke`."
+        )
     archive.record(principal, events.RoleRevoked(id, role))
     return _info(archive, id)
 
@@ -321,6 +340,11 @@ def _info(archive: Archive, id: str) -> api.UserInfo:
 
 
 def _infos(archive: Archive, ids: Sequence[str], addresses: dict[str, tuple[str, ...]]) -> list[api.UserInfo]:
+    parts = (ids[start : start + _SLICE] for start in range(0, len(ids), _SLICE))
+    return [info for part in parts for info in _slice_of_infos(archive, part, addresses)]
+
+
+def _slice_of_infos(archive: Archive, ids: Sequence[str], addresses: dict[str, tuple[str, ...]]) -> list[api.UserInfo]:
     sizes = archive.catalogue.archive_sizes(ids)
     with archive.settings.read() as database:
         rows = {row.id: row for row in database.scalars(select(tables.User).where(tables.User.id.in_(ids)))}

@@ -77,6 +77,16 @@ class Settings:
                 )
             )
 
+    def rehearse(self, entry: events.Entry) -> None:
+        """Raise what ``apply`` would raise, and change nothing: an entry that is in the log and cannot be applied
+        would keep the archive from opening."""
+        if isinstance(entry.event, events.Noted):
+            return
+        with Database(self._engine) as database:
+            apply(database, self._lookup_key, entry)
+            database.flush()
+            database.rollback()
+
     # -- addresses --------------------------------------------------------------------------------------------
 
     def address_book(self) -> AddressBook:

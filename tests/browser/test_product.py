@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import smtplib
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, Request, Route, e
 
 from tests.browser.conftest import sign_in
 from tests.browser.hostile import BEACON, HOSTILE
-from tests.browser.product import COMMAND, Product, running
+from tests.product import Product
 
 pytestmark = [pytest.mark.browser, pytest.mark.integration]
 
@@ -50,26 +51,30 @@ def report(message: bytes, sender: str, recipients: tuple[str, ...]) -> bytes:
 @pytest.fixture(scope="module")
 def product(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
     """The product with a mailbox, three people and two messages."""
-    if not COMMAND.exists():
-        pytest.skip(f"mailkeep is not installed at {COMMAND}; run make setup")
     folder = tmp_path_factory.mktemp("product")
-    with running(folder / "data") as started:
-        started.run("mailbox", "create", "--name", "Journal", "--address", MAILBOX)
+    with Product.create(folder / "data", mailbox=MAILBOX).serving() as started:
         people = folder / "people.csv"
         people.write_text(f"primary,aliases,name\n{ANNA},,Anna\n{BEN},,Ben\n{BOSS},,Boss\n")
         started.run("user", "import", str(people))
         for address in (ANNA, BEN):
             _invite_and_set_password(started, browser, address)
-        started.send("", MAILBOX, report(PLAIN, BEN, (f"To: {ANNA}", f"Bcc: {BOSS}")))
-        started.send("", MAILBOX, report(HTML, "spam@bad.example", (f"To: {ANNA}",)))
+        _send(started, MAILBOX, report(PLAIN, BEN, (f"To: {ANNA}", f"Bcc: {BOSS}")))
+        _send(started, MAILBOX, report(HTML, "spam@bad.example", (f"To: {ANNA}",)))
         yield started
+
+
+def _send(product: Product, mailbox: str, message: bytes) -> None:
+    """Hand a message in by SMTP and wait until it can be found."""
+    with smtplib.SMTP("127.0.0.1", product.smtp, timeout=60) as client:
+        client.sendmail("", [mailbox], message)
+    product.run("wait-idle", "--timeout", "120")
 
 
 def _invite_and_set_password(product: Product, browser: Browser, address: str) -> None:
     """As an administrator and then the person do it, in the browser."""
     context = browser.new_context(base_url=product.web)
     page = context.new_page()
-    sign_in(page, product.admin, product.password)
+    sign_in(page, product.admin_user, product.admin_password)
     page.goto(f"/admin/users?find={address}")
     page.locator("#user-list tbody a").click()
     page.get_by_role("button", name="Invite").click()
@@ -156,7 +161,7 @@ def test_a_hostile_message_runs_nothing_and_fetches_nothing(page: Page, left: li
 
 
 def test_an_administrator_makes_a_mailbox_whose_mail_is_found(page: Page, product: Product) -> None:
-    sign_in(page, product.admin, product.password)
+    sign_in(page, product.admin_user, product.admin_password)
     page.goto("/admin/mailboxes/new")
     page.get_by_role("textbox", name="Name").fill("Second")
     page.get_by_role("textbox", name="Address").fill("@archive.example.org")
@@ -165,7 +170,7 @@ def test_an_administrator_makes_a_mailbox_whose_mail_is_found(page: Page, produc
     assert len(address.partition("@")[0]) >= 12
     expect(page.get_by_text(address).nth(1)).to_be_attached()
     message = PLAIN.replace(b"one@example.org", b"three@example.org").replace(b"zinc", b"copper")
-    product.send("", address, report(message, BEN, (f"To: {ANNA}",)))
+    _send(product, address, report(message, BEN, (f"To: {ANNA}",)))
     page.goto("/admin")
     expect(page.get_by_text("counts agree", exact=True)).to_be_visible()
     page.context.clear_cookies()
@@ -175,7 +180,7 @@ def test_an_administrator_makes_a_mailbox_whose_mail_is_found(page: Page, produc
 
 
 def test_an_administrator_sees_numbers_and_no_mail(page: Page, product: Product) -> None:
-    sign_in(page, product.admin, product.password)
+    sign_in(page, product.admin_user, product.admin_password)
     page.goto("/?q=*&all=1")
     expect(page.locator(".hit")).to_have_count(0)
 
