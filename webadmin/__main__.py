@@ -33,6 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = read_options(arguments)
     confine.die_with_parent()
     logging.basicConfig(level=logging.INFO, format="web: %(levelname)s %(message)s")
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)  # its start and stop are the supervisor's to tell
     try:
         host, port = _endpoint(options.http)
         _check_safe(host, options.tls_cert)

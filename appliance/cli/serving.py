@@ -29,6 +29,8 @@ def serve(paths: Paths, secret: Secret | None, smtp: Sequence[str], http: Sequen
     certificate, key = ensure_certificate(paths.tls, hostname)
     off_box = [place for place in http if not _is_loopback(_place(place)[0])]
     tls = ["--tls-cert", str(certificate), "--tls-key", str(key)] if off_box else []
+    for place in (*smtp, *http):
+        _must_be_free(*_place(place))
     supervisor = Supervisor(paths.data, smtp, http, secret.passphrase if secret else "", tls)
     supervisor.start()
     try:
@@ -69,6 +71,24 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def _must_be_free(host: str, port: int) -> None:
+    """Raises UnavailableError where the port cannot be had.
+
+    The gateway's workers share their port with each other, so the kernel would let them share it with another
+    archive's workers too, and each would get a part of the mail.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise UnavailableError(
+                f"{host}:{port} cannot be listened on ({error.strerror}). Is something else using it, or is it a port "
+                "that only root may open?"
+            ) from error
 
 
 def _await_listener(host: str, port: int) -> None:

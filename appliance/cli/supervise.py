@@ -107,7 +107,11 @@ class Supervisor:
         self.others = [
             Process("projector", [*own, "projector", "--data", str(data), *unlocking], passphrase, says_ready=True),
             *(
-                Process(f"web {place}", [*python, "webadmin", "--data", str(data), "--http", place, *tls], says_ready=True)
+                Process(
+                    f"web {place}",
+                    [*python, "webadmin", "--data", str(data), "--http", place, *tls],
+                    says_ready=True,
+                )
                 for place in http
             ),
         ]

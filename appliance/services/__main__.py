@@ -32,6 +32,7 @@ def main() -> int:
     parser.add_argument("--passphrase-stdin", action="store_true")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format=f"{arguments.role}: %(levelname)s %(message)s", stream=sys.stderr)
+    logging.getLogger("alembic").setLevel(logging.WARNING)
     die_with_parent()
     undumpable()
     stop = threading.Event()
