@@ -43,6 +43,8 @@ def decode(data: bytes, charset: str = "") -> str:
     """The text of ``data``, declared to be in ``charset``; bytes that cannot be read become U+FFFD."""
     codec = codec_of(charset)
     try:
+        if codec == "utf_7":  # Python reads half of a surrogate pair there, which no UTF-8 can carry
+            return data.decode(codec, "replace").encode("utf-16", "surrogatepass").decode("utf-16", "replace")
         if codec not in _OVER_UTF8:
             return data.decode(codec, "replace")
         return data.decode("utf-8-sig")

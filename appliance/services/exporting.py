@@ -74,8 +74,9 @@ def write_zip(
     """Write the messages as ``NNNNNN-<id>.eml`` and ``manifest.csv`` into ``sink``.
 
     A message that came in several forms (other trace headers, another encoding) has each of them, the second and
-    later ones as ``NNNNNN-<id>-2.eml`` and so on. The manifest has a line for each file: file, id, received, subject, size, SHA-256, and for one that could
-    not be exported why. Messages are compressed one by one, memory does not grow with their number.
+    later ones as ``NNNNNN-<id>-2.eml`` and so on. The manifest has a line for each file: file, id, received,
+    subject, size, SHA-256, and a line for each message that could not be exported with the reason. Messages are
+    compressed one by one, memory does not grow with their number.
     """
     found = iter(ids) if ids else _hits(archive, view, query, progress)
     progress.total = len(ids) or progress.total

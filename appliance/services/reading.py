@@ -203,16 +203,19 @@ def _tells(value: str, hidden: frozenset[str]) -> bool:
     return bool(hidden) and any(normalise(one) in hidden for one in _ADDRESS.findall(value))
 
 
-def _downloadable(archive: Archive, principal: Principal, view: View, rows: list[RecordRow]) -> _Copy:
-    """The first original that may go to the caller as it is."""
+def _downloadable(archive: Archive, principal: Principal, view: View, rows: list[RecordRow]) -> Iterator[_Copy]:
+    """The originals that may go to the caller as they are. Raises ForbiddenError where there is none."""
+    none = True
     for row in rows[:MOST_COPIES]:
         copy = _open(archive, row)
         if view.archives is None or principal.is_auditor or may_hold(copy, view.knows):
-            return copy
-    raise ForbiddenError(
-        "This original names recipients that you may not know of, so it cannot be handed out as it is. "
-        "An auditor can download it."
-    )
+            none = False
+            yield copy
+    if none:
+        raise ForbiddenError(
+            "This original names recipients that you may not know of, so it cannot be handed out as it is. "
+            "An auditor can download it."
+        )
 
 
 def open_for_export(

@@ -7,6 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from appliance.errors import ForbiddenError
 from appliance.services import reading, users
 from appliance.services.principal import Principal
 from tests.scratch import BOX, ScratchArchive, mail, report
@@ -146,3 +149,70 @@ def test_for_every_bcc_of_the_truth_other_owners_find_what_they_would_find_witho
     assert compared
     with_bcc.close()
     without.close()
+
+
+def _everything(box: ScratchArchive, address: str) -> str:
+    return str(_open(box, address))
+
+
+def test_a_line_about_somebody_in_the_open_does_not_tell_who_was_behind_it(box: ScratchArchive) -> None:
+    for name in ("anna", "ben", "carla", "boss", "member"):
+        box.user(f"{name}@example.com")
+    box.receive(
+        report(
+            mail("Both ways", to="ben@example.com, carla@example.com"),
+            "To: ben@example.com",
+            "To: carla@example.com",
+            "Bcc: ben@example.com, Expanded: board@example.com",
+            "Bcc: ben@example.com, Forwarded: boss@example.com",
+            "Cc: ben@example.com, Expanded: staff@example.com, Forwarded: member@example.com",
+        )
+    )
+    box.project()
+    for hidden in ("board", "boss", "member"):
+        assert hidden not in _everything(box, "carla@example.com"), hidden
+        assert box.total(hidden, "carla@example.com") == 0, hidden
+        assert box.total(hidden) == 1, hidden
+    assert box.total("participant:ben", "carla@example.com") == 1
+    assert box.total("boss", "boss@example.com") == box.total("boss", "anna@example.com") == 1
+    assert "bcc" not in {line.kind for line in _open(box, "carla@example.com").envelope.recipients}
+
+
+def test_that_somebody_was_hidden_is_hidden_too(box: ScratchArchive) -> None:
+    for name in ("anna", "ben", "boss"):
+        box.user(f"{name}@example.com")
+    box.receive(
+        report(mail("With"), "To: ben@example.com", "Bcc: boss@example.com"),
+        report(mail("Without"), "To: ben@example.com"),
+    )
+    box.project()
+    views = [
+        reading.message(box.archive, _as(box, "ben@example.com"), id=hit.id)
+        for hit in box.search("*", "ben@example.com").hits
+    ]
+    assert views[0].envelope == views[1].envelope
+
+
+def test_no_header_names_the_hidden_whatever_it_is_called(box: ScratchArchive) -> None:
+    for name in ("anna", "ben", "boss"):
+        box.user(f"{name}@example.com")
+    box.receive(
+        report(
+            mail(
+                "Traced",
+                to="ben@example.com",
+                headers="Received: from a by b for <Boss@Example.com>; Fri, 20 Nov 2026 08:15:03 +0000\n"
+                "X-Original-Recipient: rfc822;boss@example.com\nX-Kept: for ben@example.com",
+            ),
+            "To: ben@example.com",
+            "Bcc: boss@example.com",
+        )
+    )
+    box.project()
+    assert "boss" not in _everything(box, "ben@example.com").lower()
+    assert "X-Kept" in _everything(box, "ben@example.com")
+    assert "X-Original-Recipient" in _everything(box, "anna@example.com")
+    message = box.search("*", "ben@example.com").hits[0].id
+    with pytest.raises(ForbiddenError):
+        reading.original(box.archive, _as(box, "ben@example.com"), id=message)
+    assert b"Boss" in b"".join(reading.original(box.archive, _as(box, "boss@example.com"), id=message).chunks)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 
+import msgspec
 import pytest
 
 from appliance.errors import ForbiddenError, NotFoundError
@@ -92,3 +93,13 @@ def test_ids_that_are_none_are_answered_in_words(box: ScratchArchive) -> None:
     for id in ("", "x", "0" * 32, "zz" * 16, "../../etc/passwd"):
         with pytest.raises(NotFoundError):
             reading.message(box.archive, BOX, id=id, everywhere=True)
+
+
+def test_a_message_with_half_a_character_is_opened_over_the_socket(box: ScratchArchive) -> None:
+    box.receive(
+        b"From: a@b.example\r\nTo: =?utf-7?Q?+2AA-?= <x@y.example>\r\nSubject: =?utf-7?Q?+2AA- odd?=\r\n"
+        b"Content-Type: text/plain; charset=utf-7\r\n\r\n+2AA-hello\r\n"
+    )
+    box.project()
+    view = reading.message(box.archive, BOX, id=box.search("odd").hits[0].id, everywhere=True)
+    assert "hello" in msgspec.msgpack.decode(msgspec.msgpack.encode(view))["text"]
