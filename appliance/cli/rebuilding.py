@@ -18,7 +18,7 @@ def rebuild_all(paths: Paths, secret: Secret | None, progress: Callable[[int], N
     keyring = unlock(paths, secret)
     try:
         RunningBox(paths.local_socket).close()
-    except OSError:
+    except (FileNotFoundError, ConnectionRefusedError):
         _renew_settings(paths, secret)
     return rebuild(paths, keyring, report)
 

@@ -25,8 +25,7 @@ LISTEN_SECONDS = 30.0
 def serve(paths: Paths, secret: Secret | None, smtp: Sequence[str], http: Sequence[str], *, as_json: bool) -> None:
     """Run until SIGTERM or SIGINT."""
     unlock(paths, secret)  # so that a wrong passphrase is told at once and once
-    hostname = published.decode_settings(published.settings_path(paths.data).read_bytes()).hostname
-    certificate, key = ensure_certificate(paths.tls, hostname)
+    certificate, key = ensure_certificate(paths.tls, _hostname(paths))
     off_box = [place for place in http if not _is_loopback(_place(place)[0])]
     tls = ["--tls-cert", str(certificate), "--tls-key", str(key)] if off_box else []
     for place in (*smtp, *http):
@@ -40,6 +39,13 @@ def serve(paths: Paths, secret: Secret | None, smtp: Sequence[str], http: Sequen
         supervisor.run()
     finally:
         supervisor.stop()
+
+
+def _hostname(paths: Paths) -> str:
+    try:
+        return published.decode_settings(published.settings_path(paths.data).read_bytes()).hostname
+    except (OSError, ValueError):  # the archiver writes it anew when it starts
+        return socket.getfqdn()
 
 
 def listening_path(paths: Paths) -> Path:

@@ -83,12 +83,14 @@ def _described(job: Job, raw: bytes) -> Described:
     with alarm.after(reading_seconds(len(raw))):
         reading = journal.read(raw)
         original = journal.original(raw, reading)
+        shown = journal.readable(raw, reading) if reading.extra else original
         del raw  # a large report is not kept beside the message that was in it
-        facts = message.read_head(original) if job.kind == "describe-head" else message.read(original)
+        facts = message.read_head(shown) if job.kind == "describe-head" else message.read(shown)
     if job.kind == "describe":
-        facts = text.with_attachments(original, facts, job.seconds)
+        facts = text.with_attachments(shown, facts, job.seconds)
     else:
         facts = text.without_attachments(facts)
+    facts = msgspec.structs.replace(facts, size=len(original))
     return Described(reading, facts, received, hashlib.sha256(original).digest())
 
 

@@ -71,7 +71,9 @@ def audience(
     for address in (*facts.delivered, *(provenance.rcpt_to if report is None else ())):
         plain = normalise(address)
         if plain not in open_addresses:
-            note(Participant(plain, "recipient", seen_by=restricted(plain, sender_archives)))
+            # A mailing list or a server's own alias hides nobody; one of ours may have been a Bcc recipient.
+            ours = owner(plain) is not None
+            note(Participant(plain, "recipient", seen_by=restricted(plain, sender_archives) if ours else None))
     return tuple(found.values())
 
 

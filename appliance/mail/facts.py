@@ -63,9 +63,7 @@ class MessageFacts(msgspec.Struct, frozen=True, omit_defaults=True):
     cc: tuple[Mailbox, ...] = ()
     bcc: tuple[Mailbox, ...] = ()
     reply_to: tuple[Mailbox, ...] = ()
-    delivered: tuple[
-        str, ...
-    ] = ()  # Delivered-To, X-Envelope-To, X-Original-To, X-Gm-Original-To, Resent-*: addresses
+    delivered: tuple[str, ...] = ()  # Delivered-To, X-Envelope-To, X-Original-To, X-Gm-Original-To, Resent-*: addresses
     text: str = ""  # the body as text (text/plain, else HTML as text), at most 1 MiB of characters
     has_html: bool = False
     attachments: tuple[Attachment, ...] = ()

@@ -67,6 +67,14 @@ def original(raw: bytes, reading: Reading) -> bytes:
     return raw if (start, end) == (0, len(raw)) else raw[start:end]
 
 
+def readable(raw: bytes, reading: Reading) -> bytes:
+    """The form of the journaled message that can be read: Exchange's decrypted copy of a protected one, else the
+    original. Both are kept; this is the one to search in and to show."""
+    for start, end in reading.extra:
+        return raw[start:end]
+    return original(raw, reading)
+
+
 def owners_addresses(reading: Reading, facts: MessageFacts, provenance: Provenance) -> tuple[str, ...]:
     """The addresses whose owners get this message: normalised, each once, in order of appearance.
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 from appliance.catalogue.store import Catalogue
-from appliance.errors import MailkeepError, StorageError
+from appliance.errors import ConflictError, MailkeepError, StorageError
 from appliance.extract.pool import ExtractPool
+from appliance.files import FILES
 from appliance.index.writer import IndexWriter
 from appliance.ingest.project import Projector
 from appliance.keys.keyring import Unlocked
@@ -93,11 +96,30 @@ class Projecting:
 
 
 def rebuild(paths: Paths, keyring: Unlocked, progress: Callable[[int], None]) -> int:
-    """Make settings, catalogue and index anew from the log, beside those in use, then swap. Returns the records.
+    """Make catalogue and index anew from the log, beside those in use, then swap. Returns the records.
 
     Searching goes on with the old state meanwhile. Mail that comes in during the rebuild is projected by whoever
-    follows the new generation next.
+    follows the new generation next. Raises ConflictError while another rebuild runs: of two, the second to end could
+    put a generation in use that was removed as an old one.
     """
+    with _one_at_a_time(paths.run / "rebuild.lock"):
+        return _rebuild(paths, keyring, progress)
+
+
+@contextlib.contextmanager
+def _one_at_a_time(lock: Path) -> Iterator[None]:
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    lock.touch(mode=0o600)
+    descriptor = FILES.open(lock)
+    try:
+        if not FILES.lock(descriptor):
+            raise ConflictError("A rebuild is running already. Wait until it has ended.")
+        yield
+    finally:
+        FILES.close(descriptor)
+
+
+def _rebuild(paths: Paths, keyring: Unlocked, progress: Callable[[int], None]) -> int:
     settings = Settings(paths.settings, column_key=keyring.key("settings"), lookup_key=keyring.key("settings-lookup"))
     generations = Generations(paths.projections)
     generation = generations.new()

@@ -76,6 +76,11 @@ class _Copy(msgspec.Struct, frozen=True):
         """The message itself, without the report round it."""
         return journal.original(self.record.original, self.opened.reading)
 
+    @property
+    def readable(self) -> bytes:
+        """What is shown of it: the decrypted form of a protected message where the report encloses one."""
+        return journal.readable(self.record.original, self.opened.reading)
+
 
 def message(archive: Archive, principal: Principal, *, id: str, everywhere: bool = False) -> api.MessageView:
     """One message, opened. Raises NotFoundError also where the caller may not know of it."""
@@ -129,15 +134,15 @@ def message_html(
         archive.note(principal, "message.html", id)
     copy = _open(archive, row)
     mark = f"part-{secrets.token_hex(8)}-"
-    safe = archive.pool.sanitise(copy.original, remote=remote, cid_base=mark).result()
-    return api.HtmlView(_with_pictures(safe.html, mark, copy.original), safe.blocked)
+    safe = archive.pool.sanitise(copy.readable, remote=remote, cid_base=mark).result()
+    return api.HtmlView(_with_pictures(safe.html, mark, copy.readable), safe.blocked)
 
 
 def part(archive: Archive, principal: Principal, *, id: str, part: int, everywhere: bool = False) -> Download:
     """One attachment."""
     view = principal.looking(everywhere=everywhere)
     copy = _open(archive, visible_rows(archive, view, id)[0])
-    about, content = mail_message.part(copy.original, part)
+    about, content = mail_message.part(copy.readable, part)
     archive.note(principal, "attachment.open", f"{id} {part} {about.name}")
     return Download(StreamHead(about.name or f"part-{part}", about.content_type, len(content)), _slices(content))
 
@@ -279,7 +284,7 @@ def _everyone(copies: list[_Copy]) -> list[Participant]:
 
 
 def _headers(copy: _Copy, known: frozenset[str]) -> tuple[tuple[str, str], ...]:
-    headers, hidden = mail_message.all_headers(copy.original), _hidden(copy, known)
+    headers, hidden = mail_message.all_headers(copy.readable), _hidden(copy, known)
     if not any(_tells(value, hidden) for _, value in headers):
         return headers
     return tuple(

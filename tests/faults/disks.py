@@ -15,6 +15,12 @@ _PATH = f"{os.environ['PATH']}:/usr/sbin:/sbin"
 LAZY = "loop,commit=300"
 """Mount options of a disk that writes nothing by itself for five minutes: what is on it was synced."""
 
+LAZY_INIT = "lazy_itable_init=1,lazy_journal_init=1,nodiscard"
+
+JOURNAL_MEGABYTES = 256
+"""So large that ext4 never takes anything out of the journal during a test. A copy is not made in one instant: were
+the journal's start moved meanwhile, the copy could miss both the entry and what it stood for."""
+
 
 class Disk(NamedTuple):
     """A mounted file system and the file that holds it."""
@@ -34,7 +40,7 @@ def ext4(folder: Path, megabytes: int = 1024) -> Iterator[Disk]:
     disk = Disk(folder / "disk.img", folder / "disk")
     with disk.image.open("wb") as file:
         file.truncate(megabytes << 20)
-    _do("mkfs.ext4", "-q", "-F", "-E", "lazy_itable_init=1,nodiscard", "-J", "size=16", str(disk.image))
+    _do("mkfs.ext4", "-q", "-F", "-E", LAZY_INIT, "-J", f"size={JOURNAL_MEGABYTES}", str(disk.image))
     with mounted(disk.image, disk.root):
         yield disk
 

@@ -174,9 +174,7 @@ def send_by_bdat(port: int, messages: list[bytes]) -> None:
 
 def test_what_is_accepted_is_in_the_log_bit_for_bit(box: Box) -> None:
     box.start()
-    plain = [
-        b"Subject: %d\r\n\r\n" % n + bytes([n]) * n * 500 + b"\r\n" for n in range(1, 60) if n not in (10, 13, 46)
-    ]
+    plain = [b"Subject: %d\r\n\r\n" % n + bytes([n]) * n * 500 + b"\r\n" for n in range(1, 60) if n not in (10, 13, 46)]
     odd = [b"", b"\r\n.\r\n.", b"lone\nfeeds\rand \x00 \xff", os.urandom(300_000)]
     large = os.urandom(11_000_000)
     with concurrent.futures.ThreadPoolExecutor() as pool:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance.services import users
+from appliance.services import reading, users
 from tests.scratch import BOX, ScratchArchive, mail, report
 
 
@@ -152,6 +152,25 @@ def test_a_journaled_original_and_its_report_both_come_back_bit_for_bit(box: Scr
     hit = box.search("both").hits[0].id
     assert box.export(hit) == original
     assert box.export(hit, report=True) == envelope
+
+
+def test_the_decrypted_form_of_a_protected_message_is_searched_and_shown_and_the_protected_one_kept(
+    box: ScratchArchive,
+) -> None:
+    protected = mail("Protected", "This message is protected.", message_id="rms@example.com")
+    clear = mail("Protected", "The merger is on Monday.", message_id="rms@example.com")
+    both = report(protected, "To: ben@example.com").replace(
+        b"\r\n--_journal_--\r\n",
+        b"\r\n--_journal_\r\nContent-Type: message/rfc822\r\n\r\n" + clear + b"\r\n--_journal_--\r\n",
+    )
+    box.user("ben@example.com")
+    box.receive(both)
+    box.project()
+    hit = box.search("merger", "ben@example.com").hits[0].id
+    view = reading.message(box.archive, BOX, id=hit, everywhere=True)
+    assert "merger is on Monday" in view.text
+    assert box.export(hit) == protected
+    assert box.export(hit, report=True) == both
 
 
 def test_late_aliases_are_found_after_the_index_was_long_committed(box: ScratchArchive) -> None:

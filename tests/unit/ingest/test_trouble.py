@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from appliance.errors import StorageError
+from appliance.errors import ConflictError, StorageError
 from appliance.ingest import project
 from appliance.ingest.project import Projector
 from appliance.mail.facts import Provenance
@@ -58,6 +58,16 @@ def test_a_rebuild_does_not_put_less_in_the_place_of_more(box: ScratchArchive, m
         with pytest.raises(StorageError, match="cannot be read"):
             rebuild(box.paths, box.archive.keyring, lambda _: None)
     assert box.total("*") == 1
+
+
+def test_one_rebuild_runs_at_a_time(box: ScratchArchive) -> None:
+    box.receive(mail())
+
+    def meanwhile(_records: int) -> None:
+        with pytest.raises(ConflictError):
+            rebuild(box.paths, box.archive.keyring, lambda _: None)
+
+    assert rebuild(box.paths, box.archive.keyring, meanwhile) == 1
 
 
 def test_a_volume_whose_keys_are_not_here_waits_for_them_and_keeps_nobody(box: ScratchArchive, tmp_path: Path) -> None:

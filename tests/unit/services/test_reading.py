@@ -103,3 +103,15 @@ def test_a_message_with_half_a_character_is_opened_over_the_socket(box: ScratchA
     box.project()
     view = reading.message(box.archive, BOX, id=box.search("odd").hits[0].id, everywhere=True)
     assert "hello" in msgspec.msgpack.decode(msgspec.msgpack.encode(view))["text"]
+
+
+def test_a_recipient_may_download_mail_that_a_list_or_an_alias_delivered(box: ScratchArchive) -> None:
+    box.user("ben@example.com")
+    headers = (
+        "Delivered-To: big-list@lists.example\nDelivered-To: ben@example.com\nReceived: for <ben@example.com>"
+    )
+    raw = mail("Over a list", to="big-list@lists.example", headers=headers, sender="x@y.example")
+    box.receive(report(raw, "To: ben@example.com", sender="x@y.example"))
+    box.project()
+    id = box.search("*").hits[0].id
+    assert b"".join(reading.original(box.archive, _caller(box, "ben@example.com"), id=id).chunks) == raw

@@ -158,7 +158,7 @@ def test_a_message_shows_its_envelope_groups_conversation_and_fingerprint() -> N
     browser = signed_in(AUDITOR)
     text = browser.text("/m/m-2")
     assert "everybody@example.org" in text
-    assert "There are recipients that only an auditor may see" in text
+    assert "Recipients who were hidden from you, if there were any, are left out" in text
     assert "Conversation 4" in text
     assert re.search(r"[0-9a-f]{64}", text)
 
