@@ -121,15 +121,6 @@ class Catalogue:
                 change=_value(connection, "change"),
             )
 
-    def progress(self) -> tuple[int, int]:
-        """How many records it holds, and the last number of the change sequence: what ``counts`` says, at once.
-
-        Records are numbered from 1 without a gap.
-        """
-        with self._engine.connect() as connection:
-            newest = connection.execute(select(func.max(t.record.c.n))).scalar()
-            return int(newest or 0), _value(connection, "change")
-
     def records_of(self, message: str) -> list[RecordRow]:
         """The records of a message, first received first."""
         with self._engine.connect() as connection:

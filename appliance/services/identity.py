@@ -38,6 +38,9 @@ CHECKS_AT_A_TIME = 2
 LONGEST_ADDRESS = 320
 """Characters of an address that is tried: more is in no directory, and every try is written down."""
 
+CLIENT_TRIES = 50
+"""Wrong passwords from one client's address: behind it there may be a whole office."""
+
 _WRONG = "The address, the password or the code is wrong."
 
 
@@ -66,7 +69,8 @@ class Brake:
                 self._failures = {key: one for key, one in self._failures.items() if one[1] > now}
             for key in keys:
                 count = self._failures.get(key, (0, 0.0))[0] + 1
-                wait = min(FIRST_WAIT * 2 ** (count - TRIES), LONGEST_WAIT) if count >= TRIES else 0.0
+                over = count - (CLIENT_TRIES if key.startswith("client ") else TRIES)
+                wait = min(FIRST_WAIT * 2 ** min(over, 10), LONGEST_WAIT) if over >= 0 else 0.0
                 self._failures[key] = (count, now + wait)
 
     def passed(self, *keys: str) -> None:

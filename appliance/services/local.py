@@ -5,7 +5,7 @@ The command line acts as the built-in auditor ``local:<unix user>`` and is audit
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -90,7 +90,7 @@ class LocalServices:
         # In this order: what is projected meanwhile is then waited for in the index, never overlooked.
         log = self._backlog.count(catalogue)
         sequence = self._archive.indexed().sequence
-        behind = log.waiting + max(catalogue.counts().change - sequence, 0)
+        behind = log.waiting + max(catalogue.value("change") - sequence, 0)
         settings = int(self._archive.settings.directory_version() != catalogue.value("settings"))
         return Idle(behind + settings == 0, behind + settings)
 
@@ -103,10 +103,21 @@ class LocalServices:
             wrong = check_chain(entries(self._archive.reader), position)
         except DamageError as error:
             wrong = [error.message]
-        findings = (Finding(file="system log", offset=0, record_id=None, what=what) for what in wrong)
+        findings = [Finding(file="system log", offset=0, record_id=None, what=what) for what in wrong]
+        findings += self._lost_since_projected()
         checked = Checked(report.records, report.volumes, (*report.errors, *findings))
         self._archive.note(principal, "verify", f"{checked.records} records, {len(checked.errors)} errors")
         return checked
+
+    def _lost_since_projected(self) -> Iterator[Finding]:
+        """Volumes that are gone or shorter than the catalogue knows them: a loss that no seal attests yet."""
+        sizes = {volume.path: volume.size for volume in self._archive.reader.volumes()}
+        for path, (cursor, _finished) in self._archive.catalogue.cursors().items():
+            if path not in sizes:
+                yield Finding(file=path, offset=0, record_id=None, what="the volume is missing; the catalogue knows it")
+            elif sizes[path] < cursor:
+                what = f"{cursor - sizes[path]} bytes are missing that the catalogue was made from"
+                yield Finding(file=path, offset=sizes[path], record_id=None, what=what)
 
     def create_user_from_mail(self, _principal: Principal, *, address: str) -> None:
         """A user for an address seen in mail, where the mailbox's rule wants one."""

@@ -107,9 +107,7 @@ def test_a_message_with_half_a_character_is_opened_over_the_socket(box: ScratchA
 
 def test_a_recipient_may_download_mail_that_a_list_or_an_alias_delivered(box: ScratchArchive) -> None:
     box.user("ben@example.com")
-    headers = (
-        "Delivered-To: big-list@lists.example\nDelivered-To: ben@example.com\nReceived: for <ben@example.com>"
-    )
+    headers = "Delivered-To: big-list@lists.example\nDelivered-To: ben@example.com\nReceived: for <ben@example.com>"
     raw = mail("Over a list", to="big-list@lists.example", headers=headers, sender="x@y.example")
     box.receive(report(raw, "To: ben@example.com", sender="x@y.example"))
     box.project()
