@@ -86,9 +86,9 @@ def _compare(folder: Path, mailboxes: int, loads: list[Load], runs: int) -> None
 
 
 def _compare_mix(folder: Path, count: int, runs: int) -> None:
-    tools = Path(os.environ.get("MAILKEEP_SHARED_TOOLS", _ROOT.parent / "shared" / "tools"))
+    tools = Path(os.environ.get("MAILKEEP_TOOLS", _ROOT.parent / "shared" / "tools"))
     if not (tools / "smtpload.py").exists():
-        print(f"\ncorporate mail: left out, {tools} has no smtpload.py (MAILKEEP_SHARED_TOOLS names the folder)")
+        print(f"\ncorporate mail: left out, {tools} has no smtpload.py (MAILKEEP_TOOLS names the folder)")
         return
     make_mix(tools, folder / "mail", count)
     servers: list[Server] = [Mailkeep(folder / "0", 1), Postfix(folder / "1", 1), MailkeepWhole(folder / "2", 1)]
