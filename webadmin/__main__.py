@@ -16,6 +16,7 @@ import socket
 import ssl
 import sys
 from pathlib import Path
+from typing import Any
 
 import uvicorn
 
@@ -23,6 +24,7 @@ from appliance import confine
 from appliance.errors import MailkeepError, UsageError
 from appliance.services.client import ArchiveClient
 from webadmin.app import create_app
+from webadmin.redirect import redirect_to_https
 
 _SOCKET = Path("run", "web", "archive.sock")
 _CERTIFICATE_CHECK = 60.0  # seconds between looks at the certificate file
@@ -36,12 +38,13 @@ def main(arguments: list[str] | None = None) -> int:
     logging.getLogger("uvicorn").setLevel(logging.WARNING)  # its start and stop are the supervisor's to tell
     try:
         host, port = _endpoint(options.http)
-        _check_safe(host, options.tls_cert)
+        if options.redirect_to is None:
+            _check_safe(host, options.tls_cert)
     except MailkeepError as error:
         print(error.message, file=sys.stderr)
         return 2
     config = uvicorn.Config(
-        create_app(ArchiveClient(options.data / _SOCKET), secure=options.tls_cert is not None),
+        _application(options),
         host=host,
         port=port,
         ssl_certfile=options.tls_cert,
@@ -61,6 +64,12 @@ def main(arguments: list[str] | None = None) -> int:
     confine_to_own_files(options)
     asyncio.run(_serve(config, options))
     return 0
+
+
+def _application(options: argparse.Namespace) -> Any:
+    if options.redirect_to is not None:
+        return redirect_to_https(options.redirect_to)
+    return create_app(ArchiveClient(options.data / _SOCKET), secure=options.tls_cert is not None)
 
 
 class _Server(uvicorn.Server):
@@ -106,6 +115,7 @@ def read_options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--http", required=True, metavar="HOST:PORT", help="where to listen")
     parser.add_argument("--tls-cert", type=Path, help="certificate chain, PEM")
     parser.add_argument("--tls-key", type=Path, help="private key, PEM")
+    parser.add_argument("--redirect-to", type=int, metavar="PORT", help="only send browsers to HTTPS on this port")
     return parser.parse_args(arguments)
 
 

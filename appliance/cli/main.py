@@ -79,14 +79,16 @@ def init(state: State, unattended: bool, hostname: str, as_json: bool) -> None:
 @main.command()
 @click.option("--smtp", multiple=True, default=("0.0.0.0:25",), show_default=True, metavar="HOST:PORT")
 @click.option("--http", multiple=True, default=("127.0.0.1:8080",), show_default=True, metavar="HOST:PORT")
+@click.option("--redirect", multiple=True, metavar="HOST:PORT", help="Send browsers from here to HTTPS (port 80).")
 @with_json
 @click.pass_obj
 @errors_in_words
-def serve(state: State, smtp: Sequence[str], http: Sequence[str], as_json: bool) -> None:
+def serve(state: State, smtp: tuple[str, ...], http: tuple[str, ...], redirect: tuple[str, ...], as_json: bool) -> None:
     """Run the whole product until SIGTERM. Ready when it prints a line that starts with "ready"."""
     from appliance.cli.serving import serve as run
+    from appliance.cli.supervise import Listen
 
-    run(state.paths, state.secret, smtp, http, as_json=as_json)
+    run(state.paths, state.secret, Listen(smtp, http, redirect), as_json=as_json)
 
 
 @main.group()

@@ -6,12 +6,11 @@ import ipaddress
 import json
 import socket
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
-from appliance.cli.supervise import Supervisor
+from appliance.cli.supervise import Listen, Supervisor
 from appliance.errors import UnavailableError, UsageError
 from appliance.keys.certificate import ensure_certificate
 from appliance.mail import published
@@ -22,20 +21,20 @@ from appliance.services.unlock import Secret, unlock
 LISTEN_SECONDS = 30.0
 
 
-def serve(paths: Paths, secret: Secret | None, smtp: Sequence[str], http: Sequence[str], *, as_json: bool) -> None:
+def serve(paths: Paths, secret: Secret | None, listen: Listen, *, as_json: bool) -> None:
     """Run until SIGTERM or SIGINT."""
     unlock(paths, secret)  # so that a wrong passphrase is told at once and once
     certificate, key = ensure_certificate(paths.tls, _hostname(paths))
-    off_box = [place for place in http if not _is_loopback(_place(place)[0])]
+    off_box = [place for place in listen.http if not _is_loopback(_place(place)[0])]
     tls = ["--tls-cert", str(certificate), "--tls-key", str(key)] if off_box else []
-    for place in (*smtp, *http):
+    for place in listen:
         _must_be_free(*_place(place))
-    supervisor = Supervisor(paths.data, smtp, http, secret.passphrase if secret else "", tls)
+    supervisor = Supervisor(paths.data, listen, secret.passphrase if secret else "", tls)
     supervisor.start()
     try:
-        for place in (*smtp, *http):
+        for place in listen:
             _await_listener(*_place(place))
-        _announce(paths, smtp, http, "https" if tls else "http", as_json=as_json)
+        _announce(paths, listen, "https" if tls else "http", as_json=as_json)
         supervisor.run()
     finally:
         supervisor.stop()
@@ -53,7 +52,8 @@ def listening_path(paths: Paths) -> Path:
     return paths.run / "listening.json"
 
 
-def _announce(paths: Paths, smtp: Sequence[str], http: Sequence[str], scheme: str, *, as_json: bool) -> None:
+def _announce(paths: Paths, listen: Listen, scheme: str, *, as_json: bool) -> None:
+    smtp, http = listen.smtp, listen.http
     box = RunningBox(paths.local_socket)
     code = box.call("setup_code", str)
     box.close()

@@ -12,11 +12,12 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 
 import click
+import msgspec
 
 from appliance.errors import UnavailableError
 
@@ -92,12 +93,26 @@ class Process:
                 self.ready.set()
 
 
+class Listen(msgspec.Struct, frozen=True):
+    """Where the product listens, each place as HOST:PORT; ``redirect`` only sends browsers to HTTPS."""
+
+    smtp: tuple[str, ...]
+    http: tuple[str, ...]
+    redirect: tuple[str, ...] = ()
+
+    @property
+    def https_port(self) -> str:
+        """The port that browsers are sent to."""
+        return self.http[0].rpartition(":")[2]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter((*self.smtp, *self.http, *self.redirect))
+
+
 class Supervisor:
     """The processes of one data folder."""
 
-    def __init__(
-        self, data: Path, smtp: Sequence[str], http: Sequence[str], passphrase: str, tls: Sequence[str]
-    ) -> None:
+    def __init__(self, data: Path, listen: Listen, passphrase: str, tls: Sequence[str]) -> None:
         python = [sys.executable, "-m"]
         unlocking = ["--passphrase-stdin"] if passphrase else []
         own = [*python, "appliance.services"]
@@ -112,10 +127,18 @@ class Supervisor:
                     [*python, "webadmin", "--data", str(data), "--http", place, *tls],
                     says_ready=True,
                 )
-                for place in http
+                for place in listen.http
+            ),
+            *(
+                Process(
+                    f"redirect {place}",
+                    [*python, "webadmin", "--data", str(data), "--http", place, "--redirect-to", listen.https_port],
+                    says_ready=True,
+                )
+                for place in listen.redirect
             ),
         ]
-        places = [word for place in smtp for word in ("--smtp", place)]
+        places = [word for place in listen.smtp for word in ("--smtp", place)]
         self.gateways = [
             Process(f"gateway {n}", [*python, "gateway", "--data", str(data), "--worker", str(n), *places])
             for n in range(os.cpu_count() or 1)

@@ -36,6 +36,7 @@ log = logging.getLogger(__name__)
 
 MAX_VOLUME = 64 * 1024 * 1024
 MAX_AGE = 3600.0
+_TELL_AGAIN = 10.0  # seconds
 RESERVE = 256 * 1024 * 1024
 SEALED_BY_CALLER = 32 * 1024
 """Originals up to this size are sealed in the caller's thread: a hand-over would cost more than the work."""
@@ -104,6 +105,8 @@ class LogWriter:
         self._mailboxes: dict[bytes, _Mailbox] = {}
         self._streams: set[StreamingRecord] = set()
         self._closed = False
+        self._telling = threading.Lock()
+        self._told, self._told_at, self._untold = "", 0.0, 0
         try:
             create_directory(files, volumes)
             self._remove_unfinished()
@@ -328,7 +331,7 @@ class LogWriter:
         self, volume: _Volume, batch: list[_Waiting], entries: list[IndexEntry], failure: MailkeepError | None
     ) -> None:
         if failure is not None:
-            log.error("log: %d messages not taken: %s", len(batch), failure)
+            self._tell(len(batch), failure)
             resolve = partial(_fail, batch, failure)
         elif volume.file is not None:
             resolve = partial(_confirm, batch, entries, volume.file.name)
@@ -340,6 +343,16 @@ class LogWriter:
                 self._notify(resolve)
                 return
         resolve()
+
+    def _tell(self, count: int, failure: MailkeepError) -> None:
+        """Log a failure, the same one every ten seconds at most: a full disk must not be filled with lines of it."""
+        text, now = str(failure), time.monotonic()
+        with self._telling:
+            self._untold += count
+            if text == self._told and now - self._told_at < _TELL_AGAIN:
+                return
+            count, self._untold, self._told, self._told_at = self._untold, 0, text, now
+        log.error("log: %d messages not taken: %s", count, text)
 
     def _remove_unfinished(self) -> None:
         for folder in filter(is_mailbox_folder, self._files.names(self._volumes)):
