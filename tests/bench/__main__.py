@@ -10,6 +10,7 @@ BENCHES = {
     "ingest": ([], ["--quick"]),
     "projection": ([], ["--runs", "1"]),
     "search": ([], ["--messages", "4000"]),
+    "rebuild": ([], ["--messages", "2000", "4000"]),
     "product": ([], ["--messages", "5000", "--seconds", "10"]),
 }
 
