@@ -151,6 +151,22 @@ class Product:
             _end(serve)
         await_gone(processes)
 
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """All processes stopped in their tracks for a ``with`` block: SIGSTOP, then SIGCONT."""
+        stopped = [pid for pids in self.processes().values() for pid in pids]
+        try:
+            for pid in stopped:
+                _signal(pid, signal.SIGSTOP)
+            deadline = time.monotonic() + STOP_SECONDS
+            while any(not _stands_still(pid) for pid in stopped):
+                assert time.monotonic() < deadline, "a process does not stop"
+                time.sleep(0.001)
+            yield
+        finally:
+            for pid in stopped:
+                _signal(pid, signal.SIGCONT)
+
     @property
     def running(self) -> bool:
         """Whether the supervisor lives."""
@@ -245,6 +261,22 @@ class Product:
 
     def _environment(self) -> dict[str, str]:
         return {**os.environ, **self.environment}
+
+
+def _signal(pid: int, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, number)
+
+
+def _stands_still(pid: int) -> bool:
+    """Whether no thread of the process is running or in a system call."""
+    try:
+        states = [
+            (task / "stat").read_text().rpartition(")")[2].split()[0] for task in Path(f"/proc/{pid}/task").iterdir()
+        ]
+    except OSError:
+        return True  # it has ended
+    return all(state in "TtZX" for state in states)
 
 
 def free_port() -> int:

@@ -1,7 +1,8 @@
 """The power goes: the archive lies on an ext4 in a file, and the file is copied while mail comes in.
 
 kill -9 proves nothing about durability, since the page cache survives it. What is in the copy is what had reached
-the disk, and every message with a 250 before the copy began has to be in it.
+the disk, and every message with a 250 before the copy began has to be in it. The product stands still while the copy
+is made: otherwise a name could be in it whose data was written behind the copy's back, which no power cut leaves.
 """
 
 from __future__ import annotations
@@ -45,7 +46,8 @@ def power_cuts(folder: Path, cuts: int, *, seed: int, say: Callable[[str], None]
                 for number in range(cuts):
                     time.sleep(rng.random())
                     before = time.monotonic()
-                    copies.append((disk.cut(folder / f"cut{number}.img"), load.ledger(before)))
+                    with product.paused():
+                        copies.append((disk.cut(folder / f"cut{number}.img"), load.ledger(before)))
         finally:
             product.kill()
     sent = load.ledger().attempts
