@@ -15,7 +15,7 @@ ANNA = "anna.berg@example.org"  # an auditor
 JONAS = "jonas.mueller@example.org"  # an administrator
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     """Headless Chromium."""
     path = chromium()
