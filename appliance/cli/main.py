@@ -59,7 +59,7 @@ def main(context: click.Context, data: Path, passphrase_stdin: bool) -> None:
 @errors_in_words
 def init(state: State, unattended: bool, hostname: str, as_json: bool) -> None:
     """Make a new archive and print its recovery key."""
-    passphrase = None if unattended else _new_passphrase()
+    passphrase = None if unattended else state.secret.passphrase if state.secret else _new_passphrase()
     created = setup.create(
         state.paths, passphrase=passphrase, keyfile=unattended, administrator=unattended, hostname=hostname
     )
