@@ -16,9 +16,8 @@ PASSPHRASE = "three words of four"
 
 def _mailkeep(data: Path, *words: str, said: str | None = None) -> subprocess.CompletedProcess[str]:
     options = ["--passphrase-stdin"] if said is not None else []
-    return subprocess.run(
-        [MAILKEEP, "--data", data, *options, *words], input=said or "", capture_output=True, text=True, timeout=120, check=False
-    )  # fmt: skip
+    command = [MAILKEEP, "--data", data, *options, *words]
+    return subprocess.run(command, input=said or "", capture_output=True, text=True, timeout=120, check=False)
 
 
 def test_without_the_passphrase_nothing_opens_and_with_it_everything_does(tmp_path: Path) -> None:
