@@ -199,12 +199,6 @@ class Catalogue:
             )
             return {row[0]: row[1] for row in rows}
 
-    def record_ids(self) -> Iterator[bytes]:
-        """All record ids, for comparing with the log."""
-        with self._engine.connect() as connection:
-            for (record_id,) in connection.execute(select(t.record.c.id)).yield_per(10_000):
-                yield record_id
-
 
 class CatalogueWriter:
     """The writing side, inside one transaction."""

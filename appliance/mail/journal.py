@@ -70,9 +70,10 @@ def original(raw: bytes, reading: Reading) -> bytes:
 def readable(raw: bytes, reading: Reading) -> bytes:
     """The form of the journaled message that can be read: Exchange's decrypted copy of a protected one, else the
     original. Both are kept; this is the one to search in and to show."""
-    for start, end in reading.extra:
-        return raw[start:end]
-    return original(raw, reading)
+    if not reading.extra:
+        return original(raw, reading)
+    start, end = reading.extra[0]
+    return raw[start:end]
 
 
 def owners_addresses(reading: Reading, facts: MessageFacts, provenance: Provenance) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -27,18 +27,6 @@ from appliance.services.wire import LARGEST_FRAME, LENGTH, Call, Reply, error_of
 T = TypeVar("T")
 
 _decode = msgspec.msgpack.Decoder(Reply).decode
-
-
-class Box(Protocol):
-    """Services as the box calls them; errors are the services' own."""
-
-    def call(self, method: str, kind: type[T], /, **params: Any) -> T:
-        """The service's answer."""
-        ...
-
-    def stream(self, method: str, /, **params: Any) -> tuple[StreamHead, Iterator[bytes]]:
-        """A download."""
-        ...
 
 
 class RunningBox:

@@ -90,12 +90,11 @@ def message(archive: Archive, principal: Principal, *, id: str, everywhere: bool
     copies = [_open(archive, row) for row in rows[:MOST_COPIES]]
     first = copies[0]
     facts = first.opened.facts
-    known = view.knows
-    everyone = _everyone(copies)
+    message_id = message_id_of(archive, id)
     doors = archive.settings.doors()
-    seen = [one for one in everyone if one.visible_to(known)]
+    seen = [one for one in _everyone(copies) if one.visible_to(view.knows)]
     return api.MessageView(
-        id=message_id_of(archive, id),
+        id=message_id,
         subject=facts.subject,
         from_=people(facts.from_),
         to=people(tuple(one for one in facts.to if one.address not in doors)),
@@ -111,9 +110,9 @@ def message(archive: Archive, principal: Principal, *, id: str, everywhere: bool
             api.PartInfo(one.part, one.name, one.content_type, one.size, one.inline, one.text_status)
             for one in facts.attachments
         ),
-        headers=_headers(first, known),
+        headers=_headers(first, view.knows),
         envelope=_envelope(copies, seen, view.archives is not None),
-        thread=_thread(archive, view, message_id_of(archive, id), facts.message_id, facts.references),
+        thread=_thread(archive, view, message_id, facts.message_id, facts.references),
         copies=tuple(_copy_info(archive, one) for one in copies),
         unparsed=any(row.unparsed for row in rows),
         defects=facts.defects,
@@ -193,7 +192,8 @@ def visible_rows(archive: Archive, view: View, id: str) -> list[RecordRow]:
 
 def may_hold(copy: _Copy, known: frozenset[str]) -> bool:
     """Whether the original may go to this caller as it is: its header names nobody whom the caller may not know of."""
-    return not any(_tells(value, _hidden(copy, known)) for _, value in mail_message.all_headers(copy.original))
+    hidden = _hidden(copy, known)
+    return not any(_tells(value, hidden) for _, value in mail_message.all_headers(copy.original))
 
 
 def _hidden(copy: _Copy, known: frozenset[str]) -> frozenset[str]:

@@ -92,15 +92,16 @@ def status(archive: Archive, principal: Principal, backlog: Backlog) -> api.Stat
 
 def _look(archive: Archive, backlog: Backlog, free: float) -> _Seen:
     catalogue, now = archive.catalogue, archive.clock()
-    # The log is counted last: what comes in between only makes the backlog larger, never negative.
     counts, indexed = catalogue.counts(), archive.indexed()
     log = backlog.count(catalogue)
+    # What was projected while the three were counted is on its way, too: sums of two moments are not compared.
+    changed = catalogue.value("change") - min(counts.change, indexed.sequence)
     return _Seen(
         now=now,
         log=log,
         counts=counts,
         indexed=indexed,
-        behind=max(log.records - counts.records, 0) + len(catalogue.changed_after(indexed.sequence, 10_000)),
+        behind=log.waiting + max(changed, 0),
         late=0.0 if log.oldest is None else max(now - log.oldest / 1e6, 0.0),
         free=free,
         workers=_workers(archive.paths.data),
