@@ -7,35 +7,25 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import click
 
 from appliance import __version__
 from appliance.cli import setup
+from appliance.cli.mailboxes import mailbox
 from appliance.cli.output import errors_in_words, iso, moment, say, size, table, with_json
 from appliance.cli.searching import QueryCommand, search_pages
+from appliance.cli.state import State
+from appliance.cli.users import user
 from appliance.errors import UnavailableError, UsageError
 from appliance.services import api
-from appliance.services.box import OwnBox, RunningBox, open_box
+from appliance.services.box import OwnBox, RunningBox
 from appliance.services.local import Checked, Idle
 from appliance.services.paths import Paths
 from appliance.services.unlock import Secret
 
 DEFAULT_DATA = Path("/var/lib/mailkeep")
 WAIT_PAUSE = 0.1
-
-
-class State:
-    """What holds for the whole command: the data folder and how to unlock it."""
-
-    def __init__(self, data: Path, secret: Secret | None) -> None:
-        self.paths = Paths(data.absolute())
-        self.secret = secret
-
-    def box(self) -> Any:
-        """The services, for a ``with`` block."""
-        return open_box(self.paths, self.secret)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -91,217 +81,8 @@ def serve(state: State, smtp: tuple[str, ...], http: tuple[str, ...], redirect: 
     run(state.paths, state.secret, Listen(smtp, http, redirect), as_json=as_json)
 
 
-@main.group()
-def mailbox() -> None:
-    """Journal mailboxes."""
-
-
-@mailbox.command("create")
-@click.option("--name", required=True)
-@click.option("--address", required=True, help="Full address; @domain alone gets a local part that nobody can guess.")
-@click.option("--unknown", type=click.Choice(["keep", "create", "ignore"]), default="keep", show_default=True)
-@click.option("--network", "networks", multiple=True, help="Accept from this network only; may be repeated.")
-@click.option("--tls-required", is_flag=True)
-@click.option("--domain", "domains", multiple=True, help="One of the company's own domains; may be repeated.")
-@with_json
-@click.pass_obj
-@errors_in_words
-def mailbox_create(state: State, /, as_json: bool, **values: Any) -> None:
-    """Create a mailbox that journal reports can be sent to."""
-    with state.box() as box:
-        info = box.call("mailbox_create", api.MailboxInfo, **values)
-    if as_json:
-        return say(info)
-    click.echo(f"Send journal reports to {info.address}.")
-    return None
-
-
-@mailbox.command("list")
-@with_json
-@click.pass_obj
-@errors_in_words
-def mailbox_list(state: State, as_json: bool) -> None:
-    """List the mailboxes."""
-    with state.box() as box:
-        found = box.call("mailboxes", tuple[api.MailboxInfo, ...])
-    if as_json:
-        return say(found)
-    table(
-        ("ADDRESS", "NAME", "STATE", "RECORDS", "SIZE", "LAST"),
-        ((one.address, one.name, one.state, one.records, size(one.bytes), moment(one.last_at)) for one in found),
-    )
-    return None
-
-
-@mailbox.command("change")
-@click.argument("address")
-@click.option("--state", "to_state", type=click.Choice(["active", "suspended"]))
-@click.option("--unknown", type=click.Choice(["keep", "create", "ignore"]))
-@click.option("--network", "networks", multiple=True)
-@click.option("--tls-required/--tls-optional", default=None)
-@with_json
-@click.pass_obj
-@errors_in_words
-def mailbox_change(
-    state: State, address: str, to_state: str | None, unknown: str | None, networks: Sequence[str],
-    tls_required: bool | None, as_json: bool,
-) -> None:  # fmt: skip
-    """Change a mailbox, given by its address."""
-    with state.box() as box:
-        info = box.call(
-            "mailbox_change", api.MailboxInfo, id=_mailbox_id(box, address), state=to_state, unknown=unknown,
-            networks=list(networks) or None, tls_required=tls_required,
-        )  # fmt: skip
-    if as_json:
-        return say(info)
-    click.echo(f"{info.address} is {info.state}.")
-    return None
-
-
-@mailbox.command("delete")
-@click.argument("address")
-@with_json
-@click.pass_obj
-@errors_in_words
-def mailbox_delete(state: State, address: str, as_json: bool) -> None:
-    """Delete an empty mailbox."""
-    with state.box() as box:
-        box.call("mailbox_delete", type(None), id=_mailbox_id(box, address))
-    if as_json:
-        return say({"deleted": address})
-    click.echo(f"{address} is deleted. Mail to it is put off for 30 days, then refused.")
-    return None
-
-
-@main.group()
-def user() -> None:
-    """Users, whose mail is kept."""
-
-
-@user.command("import")
-@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
-@with_json
-@click.pass_obj
-@errors_in_words
-def user_import(state: State, file: Path, as_json: bool) -> None:
-    """Import users from a CSV file with the columns primary, aliases (;-separated), name."""
-    try:
-        content = file.read_bytes()
-    except OSError as error:
-        raise UsageError(f"{file} cannot be read: {error.strerror}.") from error
-    with state.box() as box:
-        result = box.call("user_import", api.ImportResult, csv=content)
-    if as_json:
-        say(result)
-    else:
-        click.echo(f"{result.created} created, {result.changed} changed, {result.unchanged} unchanged.")
-        for line, what in result.errors:
-            click.echo(f"line {line}: {what}", err=True)
-    sys.exit(1 if result.errors else 0)
-
-
-@user.command("list")
-@with_json
-@click.pass_obj
-@errors_in_words
-def user_list(state: State, as_json: bool) -> None:
-    """List the users."""
-    with state.box() as box:
-        page = box.call("users", api.UserPage, limit=1_000_000)
-    if as_json:
-        return say(page.users)
-    table(
-        ("ADDRESS", "NAME", "ALIASES", "ROLES", "STATE", "MESSAGES"),
-        (
-            (one.primary, one.name, ";".join(one.aliases), ",".join(one.roles), one.state, one.messages)
-            for one in page.users
-        ),
-    )
-    return None
-
-
-@user.command("invite")
-@click.argument("addresses", nargs=-1)
-@with_json
-@click.pass_obj
-@errors_in_words
-def user_invite(state: State, addresses: Sequence[str], as_json: bool) -> None:
-    """Print one-time codes with which people set a password; for all who have none where no ADDRESS is given."""
-    with state.box() as box:
-        ids = [box.call("user_by_address", api.UserInfo, address=one).id for one in addresses]
-        found = box.call("user_invite", tuple[api.Invitation, ...], ids=ids)
-    if as_json:
-        return say(found)
-    table(("ADDRESS", "CODE", "VALID UNTIL"), ((one.address, one.code, moment(one.expires_at)) for one in found))
-    return None
-
-
-@user.command("reset-totp")
-@click.argument("address")
-@with_json
-@click.pass_obj
-@errors_in_words
-def user_reset_totp(state: State, address: str, as_json: bool) -> None:
-    """Take away a user's authenticator app, for somebody who lost the device."""
-    with state.box() as box:
-        found = box.call("user_by_address", api.UserInfo, address=address)
-        info = box.call("user_reset_totp", api.UserInfo, id=found.id)
-    if as_json:
-        return say(info)
-    click.echo(f"{info.primary} signs in with the password alone until an authenticator app is set up again.")
-    return None
-
-
-@user.command("grant")
-@click.argument("address")
-@click.argument("role", type=click.Choice(["admin", "auditor"]))
-@click.option("--reason", required=True)
-@with_json
-@click.pass_obj
-@errors_in_words
-def user_grant(state: State, address: str, role: str, reason: str, as_json: bool) -> None:
-    """Give a user a role."""
-    with state.box() as box:
-        found = box.call("user_by_address", api.UserInfo, address=address)
-        info = box.call("role_grant", api.UserInfo, id=found.id, role=role, reason=reason)
-    if as_json:
-        return say(info)
-    click.echo(f"{info.primary}: {', '.join(info.roles)}")
-    return None
-
-
-@user.command("revoke")
-@click.argument("address")
-@click.argument("role", type=click.Choice(["admin", "auditor"]))
-@with_json
-@click.pass_obj
-@errors_in_words
-def user_revoke(state: State, address: str, role: str, as_json: bool) -> None:
-    """Take a role away."""
-    with state.box() as box:
-        found = box.call("user_by_address", api.UserInfo, address=address)
-        info = box.call("role_revoke", api.UserInfo, id=found.id, role=role)
-    if as_json:
-        return say(info)
-    click.echo(f"{info.primary}: {', '.join(info.roles)}")
-    return None
-
-
-@user.command("set-state")
-@click.argument("address")
-@click.argument("to_state", type=click.Choice(["active", "disabled"]))
-@with_json
-@click.pass_obj
-@errors_in_words
-def user_state(state: State, address: str, to_state: str, as_json: bool) -> None:
-    """Disable or enable a user's sign-in; the archive stays."""
-    with state.box() as box:
-        found = box.call("user_by_address", api.UserInfo, address=address)
-        info = box.call("user_change", api.UserInfo, id=found.id, state=to_state)
-    if as_json:
-        return say(info)
-    click.echo(f"{info.primary} is {info.state}.")
-    return None
+main.add_command(mailbox)
+main.add_command(user)
 
 
 @main.command(cls=QueryCommand)
@@ -511,13 +292,6 @@ def _status_json(now: api.Status, running: bool) -> dict[str, object]:
     import msgspec
 
     return {**msgspec.to_builtins(now), "running": running}
-
-
-def _mailbox_id(box: RunningBox | OwnBox, address: str) -> str:
-    for one in box.call("mailboxes", tuple[api.MailboxInfo, ...]):
-        if one.address == address.lower():
-            return one.id
-    raise UsageError(f"There is no mailbox with the address {address}.")
 
 
 def _smtp_of(paths: Paths) -> str:
