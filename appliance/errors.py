@@ -53,6 +53,12 @@ class LockedError(MailkeepError):
     code = "locked"
 
 
+class SealedError(MailkeepError):
+    """The mail is in a sealed mailbox: only that mailbox's own password opens it, and the archive does not have it."""
+
+    code = "sealed"
+
+
 class QueryError(MailkeepError):
     """A search that cannot be understood; ``position`` is the 0-based character where it goes wrong."""
 

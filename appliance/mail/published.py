@@ -23,12 +23,17 @@ decrypted form of a protected one: twice the 150 MB that Exchange Online sends, 
 
 
 class GatewayMailbox(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A door that is open, or closed for maintenance."""
+    """A door that is open, or closed for maintenance.
+
+    A suspended mailbox puts mail off and can be pulled from; a disabled one puts mail off and nobody pulls from it.
+    """
 
     id: str  # 16 bytes as 32 hex digits
-    addresses: tuple[str, ...]  # as ``address_key`` gives them
+    addresses: tuple[str, ...]  # as ``address_key`` gives them; the first is the mailbox's own, and its POP3 name
     public_key: bytes  # base64 in the JSON
-    state: Literal["active", "suspended"] = "active"
+    state: Literal["active", "suspended", "disabled"] = "active"
+    catch_all: tuple[str, ...] = ()  # domains of which it takes every address that no other mailbox has
+    deletes: bool = False  # what a reader has pulled and deletes is erased
     networks: tuple[str, ...] = ()  # CIDR; none means from anywhere
     tls_required: bool = False
 
@@ -97,6 +102,11 @@ class WorkerStats(msgspec.Struct, frozen=True, omit_defaults=True):
 def settings_path(data: Path) -> Path:
     """Where the archiver publishes ``GatewaySettings``."""
     return data / "gateway" / "gateway.json"
+
+
+def erased_folder(data: Path) -> Path:
+    """Where the archiver lists, for each mailbox, the ids of records that are erased (docs/format.md)."""
+    return data / "gateway" / "erased"
 
 
 def stats_folder(data: Path) -> Path:

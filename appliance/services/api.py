@@ -178,14 +178,52 @@ class MailboxInfo(msgspec.Struct, frozen=True):
     id: str
     name: str
     address: str
-    state: Literal["active", "suspended", "deleted"]
+    state: Literal["active", "suspended", "disabled", "deleted"]
     unknown: Literal["keep", "create", "ignore"] = "keep"
     networks: tuple[str, ...] = ()
     tls_required: bool = False
+    description: str = ""
+    aliases: tuple[str, ...] = ()
+    catch_all: tuple[str, ...] = ()  # domains
+    sealed: bool = False  # only its password opens its mail
+    delete_after_pull: bool = False
+    retention_days: int = 0  # 0 is for ever
     records: int = 0
     bytes: int = 0
+    first_at: int | None = None  # the oldest message that is still there
     last_at: int | None = None
     created_at: int = 0
+
+
+class MailboxCreated(msgspec.Struct, frozen=True):
+    """A new mailbox, and the password that opens its mail; shown once."""
+
+    mailbox: MailboxInfo
+    password: str
+
+
+class TokenInfo(msgspec.Struct, frozen=True):
+    """A secret with which a program pulls from a mailbox over HTTPS."""
+
+    id: str
+    name: str
+    created_at: int
+
+
+class TokenCreated(msgspec.Struct, frozen=True):
+    """A new token; shown once."""
+
+    info: TokenInfo
+    token: str
+
+
+class SlotInfo(msgspec.Struct, frozen=True):
+    """One way to the appliance key."""
+
+    id: str
+    kind: Literal["passphrase", "recovery", "keyfile", "credential"]
+    name: str
+    created_at: int
 
 
 class UserInfo(msgspec.Struct, frozen=True):

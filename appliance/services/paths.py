@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 from pathlib import Path
 
 import msgspec
@@ -71,6 +73,38 @@ class Paths(msgspec.Struct, frozen=True):
     def web_socket(self) -> Path:
         """Where the web process reaches the archiver: with people's sessions only."""
         return self.run / "web" / "archive.sock"
+
+    @property
+    def pull_socket(self) -> Path:
+        """Where the pull server (POP3) reaches the archiver, to have erased what a reader deleted."""
+        return self.run / "pull" / "archive.sock"
+
+    @property
+    def pull_secret(self) -> Path:
+        """What a caller on the pull socket has to have read."""
+        return self.run / "pull" / "secret"
+
+    @property
+    def agent_socket(self) -> Path:
+        """Where the key agent answers."""
+        return self.run / "agent" / "agent.sock"
+
+    def agent_secret(self, role: str) -> Path:
+        """What a caller of the key agent in one role has to have read; the pull server's lies where that can read."""
+        folder = self.run / ("pull" if role == "pull" else "agent")
+        return folder / f"{role}.key"
+
+    @property
+    def live(self) -> Path:
+        """The live search index, on tmpfs: nothing readable of it ever reaches the disk."""
+        place = Path(os.environ.get("MAILKEEP_LIVE", "/dev/shm"))  # noqa: S108 - a folder of its own, mode 0700
+        name = hashlib.sha256(bytes(self.data.absolute())).hexdigest()[:16]
+        return place / f"mailkeep-{os.getuid()}-{name}"
+
+    @property
+    def timestamps(self) -> Path:
+        """Timestamps (RFC 3161) of the chain's heads."""
+        return self.data / "timestamps"
 
     @property
     def lock(self) -> Path:

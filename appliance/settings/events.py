@@ -85,16 +85,40 @@ class RoleRevoked(msgspec.Struct, frozen=True, tag=True):
 
 
 class MailboxPut(msgspec.Struct, frozen=True, tag=True):
-    """A mailbox is created or changed. The id is 16 bytes; its keys are in the keyring under that id."""
+    """A mailbox is created or changed. The id is 16 bytes; its keys are in the keyring under that id.
+
+    ``sealed`` never changes: the archive has no key of such a mailbox. ``delete_after_pull`` and ``retention_days``
+    (0 is for ever) are for sealed mailboxes.
+    """
 
     mailbox: bytes
     name: str
     address: str
-    state: Literal["active", "suspended", "deleted"] = "active"
+    state: Literal["active", "suspended", "disabled", "deleted"] = "active"
     unknown: Unknown = "keep"
     networks: tuple[str, ...] = ()
     tls_required: bool = False
     domains: tuple[str, ...] = ()
+    description: str = ""
+    aliases: tuple[str, ...] = ()
+    catch_all: tuple[str, ...] = ()
+    sealed: bool = False
+    delete_after_pull: bool = False
+    retention_days: int = 0
+
+
+class RecordsErased(msgspec.Struct, frozen=True, tag=True):
+    """Records of a sealed mailbox count as gone; their ciphertext is dropped when their volume is closed."""
+
+    mailbox: bytes
+    records: tuple[bytes, ...]
+    why: Literal["pulled", "retention"]
+
+
+class TimestampingSet(msgspec.Struct, frozen=True, tag=True):
+    """Where each day's chain head is sent for a timestamp (RFC 3161); empty for nowhere."""
+
+    url: str
 
 
 class GatewaySet(msgspec.Struct, frozen=True, tag=True):
@@ -130,7 +154,7 @@ class Noted(msgspec.Struct, frozen=True, tag=True):
 
 Event = (
     UserPut | PasswordSet | TotpSet | InvitationMade | InvitationUsed | RoleAsked | RoleGranted | RoleRefused
-    | RoleRevoked | MailboxPut | GatewaySet | HoldPlaced | HoldReleased | Noted
+    | RoleRevoked | MailboxPut | RecordsErased | TimestampingSet | GatewaySet | HoldPlaced | HoldReleased | Noted
 )  # fmt: skip
 
 
