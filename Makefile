@@ -9,10 +9,10 @@ INPUTS ?= 100000
 ROUNDS ?= 50
 
 # What the tests drive from outside; without one of them its tests say so and are skipped.
-TEST_PACKAGES := chromium fonts-dejavu-core fonts-noto-cjk swaks strace e2fsprogs openssl
+TEST_PACKAGES := chromium fonts-dejavu-core fonts-noto-cjk swaks strace e2fsprogs openssl fetchmail getmail6 mpop
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo test test-packages lint format types layers lock faults fuzz bench clean
+.PHONY: help setup run demo test test-packages lint format types layers lock faults fuzz bench bench-scale clean
 
 help: ## List what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /|/' | column -t -s '|'
@@ -30,7 +30,7 @@ $(VENV)/.locked: requirements-dev.lock pyproject.toml
 run: setup ## Start mailkeep on this machine (archive in ./data) and say where to go
 	@test -e $(DATA)/keyring.json || { $(BIN)/mailkeep --data $(DATA) init --unattended && \
 		echo "For something to search: make demo (in a second terminal)."; }
-	$(BIN)/mailkeep --data $(DATA) serve --smtp $(SMTP) --http $(HTTP)
+	$(BIN)/mailkeep --data $(DATA) serve --smtp $(SMTP) --http $(HTTP) --allow-plain-swap
 
 demo: setup ## Send a made-up company's mail to the running archive
 	$(BIN)/mailkeep --data $(DATA) demo
@@ -57,13 +57,17 @@ lock: setup ## Write the lock files anew from pyproject.toml
 
 faults: setup test-packages ## Kill, cut and break the product ROUNDS times, and look for lost mail
 	$(BIN)/python -m tests.faults --rounds $(ROUNDS)
+	MAILKEEP_FAULT_STEP=1 $(BIN)/python -m pytest -q tests/unit/index/test_index_faults.py
 
 fuzz: setup ## Feed INPUTS mutated messages to the readers
 	$(BIN)/python -m tests.fuzz --inputs $(INPUTS)
 
 bench: setup ## Measure against the peers (Postfix, Dovecot, notmuch)
-	@packaging/need postfix dovecot-core dovecot-lmtpd notmuch
+	@packaging/need postfix dovecot-core dovecot-lmtpd dovecot-pop3d notmuch
 	$(BIN)/python -m tests.bench
+
+bench-scale: setup ## Project a million messages into 20 shards, and search them with memory for three
+	$(BIN)/python -m tests.bench.scale
 
 clean: ## Remove what can be made again (never an archive)
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -4,7 +4,7 @@ Every function works on the calling process (Landlock and seccomp: on the callin
 call them before other threads run) and cannot be undone. Those that return a bool say whether the kernel took
 the restriction: older kernels and some containers do not have it, and the caller decides what that means.
 
-Sources: landlock(7), seccomp(2), prctl(2), setrlimit(2), unshare(2).
+Sources: landlock(7), seccomp(2), prctl(2), setrlimit(2), unshare(2), mlockall(2).
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import os
 import platform
 import resource
 import signal
+import socket
 import stat
 import struct
 from collections.abc import Iterable
@@ -27,6 +28,8 @@ _PR_SET_DUMPABLE = 4
 _PR_SET_SECCOMP = 22
 _PR_SET_NO_NEW_PRIVS = 38
 _CLONE_NEWNET = 0x40000000
+_MCL_CURRENT, _MCL_FUTURE, _MCL_ONFAULT = 1, 2, 4
+_CAP_IPC_LOCK = 14
 
 # Landlock's system calls have one number on all architectures (they came after the tables were unified).
 _LANDLOCK_CREATE_RULESET = 444
@@ -74,6 +77,14 @@ def forbid_network() -> bool:
     return _refuse_sockets() or _leave_network()
 
 
+def only_unix_sockets() -> bool:
+    """Refuse every new socket (EACCES) but Unix ones; sockets already open stay usable, listening ones accept.
+
+    Where seccomp is not to be had, an empty network namespace does the same. Returns False if neither could be had.
+    """
+    return _refuse_sockets(but=socket.AF_UNIX) or _leave_network()
+
+
 def limit(
     *,
     memory: int | None = None,
@@ -105,6 +116,20 @@ def undumpable() -> None:
     _prctl(_PR_SET_DUMPABLE, 0)
 
 
+def lock_memory() -> bool:
+    """Keep this process's memory, now and later, out of swap: each page from when it is first touched (mlockall(2)).
+
+    Returns False, and changes nothing, where the system grants less than all of it: under a limit on locked memory
+    every allocation beyond the limit would fail.
+    """
+    hard = resource.getrlimit(resource.RLIMIT_MEMLOCK)[1]
+    if hard == resource.RLIM_INFINITY:
+        resource.setrlimit(resource.RLIMIT_MEMLOCK, (hard, hard))
+    elif not _has_capability(_CAP_IPC_LOCK):
+        return False
+    return int(_libc.mlockall(_MCL_CURRENT | _MCL_FUTURE | _MCL_ONFAULT)) == 0
+
+
 def die_with_parent() -> None:
     """Have the kernel kill this process when the thread (!) that started it ends, however it ends."""
     parent = os.getppid()
@@ -117,6 +142,14 @@ def die_with_parent() -> None:
 def no_new_privileges() -> None:
     """Let no later execve give this process more than it has (set-uid programs, file capabilities)."""
     _prctl(_PR_SET_NO_NEW_PRIVS, 1)
+
+
+def _has_capability(number: int) -> bool:
+    for line in Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines():
+        name, _, value = line.partition(":")
+        if name == "CapEff":
+            return bool(int(value, 16) >> number & 1)
+    return False
 
 
 def _landlock_abi() -> int:
@@ -166,20 +199,24 @@ class _FilterProgram(ctypes.Structure):
     _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_char_p))
 
 
-def _refuse_sockets() -> bool:
+def _refuse_sockets(*, but: int = -1) -> bool:
+    """All but those of the address family ``but``, if there is one."""
     machine = _MACHINES.get(platform.machine())
     if machine is None:
         return False
     architecture, socket_number = machine
-    # (code, skip if true, skip if false, operand); seccomp_data: nr at 0, arch at 4
+    # (code, skip if true, skip if false, operand); seccomp_data: nr at 0, arch at 4, args from 16 (8 bytes each,
+    # little-endian on these machines; the kernel takes the family as 32 bits too)
     instructions = (
         (_LOAD_WORD, 0, 0, 4),
         (_JUMP_EQUAL, 1, 0, architecture),
         (_RETURN, 0, 0, _SECCOMP_KILL),  # 32-bit entry points would have other numbers
         (_LOAD_WORD, 0, 0, 0),
-        (_JUMP_EQUAL, 3, 0, socket_number),
-        (_JUMP_EQUAL, 2, 0, _IO_URING_SETUP),
-        (_JUMP_AT_LEAST, 1, 0, _X32_BIT),
+        (_JUMP_EQUAL, 5, 0, _IO_URING_SETUP),
+        (_JUMP_AT_LEAST, 4, 0, _X32_BIT),
+        (_JUMP_EQUAL, 0, 2, socket_number),
+        (_LOAD_WORD, 0, 0, 16),
+        (_JUMP_EQUAL, 0, 1, but & 0xFFFF_FFFF),
         (_RETURN, 0, 0, _SECCOMP_ALLOW),
         (_RETURN, 0, 0, _SECCOMP_ERRNO | errno.EACCES),
     )

@@ -41,6 +41,12 @@ class SignInError(MailkeepError):
     code = "sign-in"
 
 
+class TooManyTriesError(MailkeepError):
+    """Too many wrong passwords or tokens from one place; later tries may be right."""
+
+    code = "too-many-tries"
+
+
 class ConflictError(MailkeepError):
     """It clashes with something that exists already."""
 

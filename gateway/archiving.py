@@ -7,7 +7,6 @@ import logging
 import time
 
 from appliance.mail.facts import Provenance
-from appliance.mail.published import address_key as key_of
 from gateway.clients import Clients
 from gateway.counters import Counters
 from gateway.doors import Door, DoorKeeper
@@ -97,7 +96,7 @@ class ArchivingHandler:
             return "452 4.5.3 Too many recipients, send the rest separately"
         answer = self._doors.answer(address, peer=session.peer, tls=bool(session.tls), now=_now())
         if answer.door is None:
-            self._counters.turn_away(answer.reply, answer.reason, key_of(address) if answer.alarm else None)
+            self._counters.turn_away(answer.reply, answer.reason, answer.alarm or None)
             log.info("client %s: recipient turned away: %s", session.peer, answer.reason)
             log.debug("client %s: recipient <%s>: %s", session.peer, address, answer.reply)
             return answer.reply

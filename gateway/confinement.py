@@ -34,9 +34,9 @@ def confine_worker(data: Path) -> bool:
         folder.mkdir(mode=0o750, parents=True, exist_ok=True)
     FILES.sync_directory(data)
     confine.die_with_parent()  # a worker that outlives its supervisor would write beside its successor
-    confine.limit(files=_open_files())
+    confine.limit(files=most_open_files())
     confine.undumpable()
-    files = confine.restrict_filesystem(read=(*readable, *_code()), write=writable)
+    files = confine.restrict_filesystem(read=(*readable, *code_folders()), write=writable)
     sockets = confine.forbid_network()
     if not files:
         log.warning("this kernel has no Landlock: the worker's file access is its user's")
@@ -60,13 +60,13 @@ class ConfinedFiles(Files):
             super().sync_directory(path)
 
 
-def _open_files() -> int:
+def most_open_files() -> int:
     """As many as may be had: each connection, volume and stream is one, and the usual soft limit is 1,024."""
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     return _MOST_OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _MOST_OPEN_FILES)
 
 
-def _code() -> list[Path]:
+def code_folders() -> list[Path]:
     """Folders of modules, which may be loaded late; never the folder above them, which may hold the data."""
     folders = [Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
     for package in ("appliance", "gateway"):

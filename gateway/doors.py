@@ -11,11 +11,11 @@ import ipaddress
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import msgspec
 
-from appliance.mail.published import VERSION, GatewaySettings, decode_settings, settings_path
+from appliance.mail.published import ALL_OF, VERSION, GatewaySettings, decode_settings, settings_path
 from appliance.mail.published import address_key as key_of
 
 log = logging.getLogger(__name__)
@@ -26,11 +26,11 @@ _Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class Door(NamedTuple):
-    """An open or suspended mailbox as RCPT needs it; ``mailbox_id`` is 16 bytes."""
+    """A mailbox as RCPT needs it; ``mailbox_id`` is 16 bytes."""
 
     mailbox_id: bytes
     public_key: bytes
-    suspended: bool
+    state: Literal["active", "suspended", "disabled"]
     networks: tuple[_Network, ...]
     tls_required: bool
 
@@ -41,16 +41,16 @@ class Answer(NamedTuple):
     reply: str
     reason: str = ""
     door: Door | None = None
-    alarm: bool = False  # mail for a published address is waiting on the other side
+    alarm: str = ""  # the published address for which mail is waiting on the other side
 
 
 _ACCEPTED = "250 2.1.5 OK"
 _UNREADABLE = Answer("451 4.3.5 The settings cannot be read just now, try again later", "settings-unreadable")
 _UNKNOWN = Answer("550 5.1.1 No such mailbox here", "unknown-recipient")
-_RETIRED = Answer("451 4.2.1 This mailbox was closed lately, try again later", "retired", alarm=True)
-_SUSPENDED = Answer("450 4.2.1 Closed for maintenance, try again later", "suspended", alarm=True)
-_NETWORK = Answer("451 4.7.1 Not from this network; an administrator has been told", "network", alarm=True)
-_NEEDS_TLS = Answer("451 4.7.0 Must issue a STARTTLS command first", "tls-required", alarm=True)
+_RETIRED = "451 4.2.1 This mailbox was closed lately, try again later"
+_CLOSED = "450 4.2.1 Closed for maintenance, try again later"
+_NETWORK = "451 4.7.1 Not from this network; an administrator has been told"
+_NEEDS_TLS = "451 4.7.0 Must issue a STARTTLS command first"
 
 
 class Doors:
@@ -65,30 +65,32 @@ class Doors:
             door = Door(
                 mailbox_id=_mailbox_id(mailbox.id),
                 public_key=mailbox.public_key,
-                suspended=mailbox.state != "active",
+                state=mailbox.state,
                 networks=tuple(ipaddress.ip_network(network, strict=False) for network in mailbox.networks),
                 tls_required=mailbox.tls_required,
             )
-            for address in mailbox.addresses:
+            for address in (*mailbox.addresses, *(ALL_OF + domain for domain in mailbox.catch_all)):
                 self._doors[key_of(address)] = door
         for retired in settings.retired:
             self._retired[key_of(retired.address)] = retired.until
 
     def answer(self, address: str, *, peer: str, tls: bool, now: int) -> Answer:
         """What a recipient is answered. ``peer`` is the client's IP address, ``now`` microseconds since
-        1970."""
+        1970.
+
+        An address of its own goes before a retired one, and that before one of a caught domain: mail for a mailbox
+        deleted by mistake must not end in another's. Alarms name the domain, so that made-up addresses in it cannot
+        fill the counters.
+        """
         key = key_of(address)
-        door = self._doors.get(key)
-        if door is None:
-            return _RETIRED if self._retired.get(key, 0) > now else _UNKNOWN
-        if door.suspended:
-            return _SUSPENDED
-        if door.networks and not _within(peer, door.networks):
-            return _NETWORK
-        if door.tls_required and not tls:
-            # Not RFC 3207's 530: that ends a sender that does not try again with TLS, and its mail with it.
-            return _NEEDS_TLS
-        return Answer(_ACCEPTED, door=door)
+        _, at, where = key.rpartition("@")
+        for published in (key, ALL_OF + where if at else key):
+            door = self._doors.get(published)
+            if door is not None:
+                return _at(door, published, peer, tls=tls)
+            if self._retired.get(published, 0) > now:
+                return Answer(_RETIRED, "retired", alarm=published)
+        return _UNKNOWN
 
 
 class DoorKeeper:
@@ -158,6 +160,18 @@ def _mailbox_id(text: str) -> bytes:
     if len(mailbox_id) != 16:
         raise ValueError(f"a mailbox id has 16 bytes, not {len(mailbox_id)}")
     return mailbox_id
+
+
+def _at(door: Door, published: str, peer: str, *, tls: bool) -> Answer:
+    """What is answered for a mailbox that there is, by the address that leads to it."""
+    if door.state != "active":
+        return Answer(_CLOSED, door.state, alarm=published)
+    if door.networks and not _within(peer, door.networks):
+        return Answer(_NETWORK, "network", alarm=published)
+    if door.tls_required and not tls:
+        # Not RFC 3207's 530: that ends a sender that does not try again with TLS, and its mail with it.
+        return Answer(_NEEDS_TLS, "tls-required", alarm=published)
+    return Answer(_ACCEPTED, door=door)
 
 
 def _within(peer: str, networks: tuple[_Network, ...]) -> bool:

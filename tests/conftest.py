@@ -3,11 +3,25 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 _BESIDE = Path(__file__).resolve().parents[2] / "shared"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def live_indexes() -> Iterator[None]:
+    """A place of their own for the tests' live indexes: what a killed product leaves in memory goes with it."""
+    place = tempfile.mkdtemp(prefix="mailkeep-tests-", dir=os.environ.get("MAILKEEP_LIVE", "/dev/shm"))
+    before = os.environ.get("MAILKEEP_LIVE")
+    os.environ["MAILKEEP_LIVE"] = place
+    yield
+    os.environ.pop("MAILKEEP_LIVE") if before is None else os.environ.update(MAILKEEP_LIVE=before)
+    shutil.rmtree(place, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

@@ -23,8 +23,8 @@ from typing import Any, TypeVar
 from appliance.cli.exporting import export_query
 from appliance.services import api
 from appliance.services.box import RunningBox
-from appliance.services.local import Checked
 from appliance.services.paths import Paths
+from appliance.services.verifying import Checked
 
 ROOT = Path(__file__).resolve().parents[1]
 MAILKEEP = Path(sys.executable).with_name("mailkeep")
@@ -40,12 +40,22 @@ class Product:
     ``environment`` is added to that of every process. What ``serve`` says on standard error is in ``log``.
     """
 
-    def __init__(self, data: Path, *, log: Path | None = None, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        data: Path,
+        *,
+        log: Path | None = None,
+        environment: Mapping[str, str] | None = None,
+        passphrase: str = "",
+    ) -> None:
         self.data = data
+        self.passphrase = passphrase
         self.log = log or data.with_name(data.name + ".log")
         self.environment = dict(environment or {})
         self.admin_user = self.admin_password = self.recovery_key = ""
-        self.smtp, self.http = free_port(), free_port()
+        self.smtp, self.http, self.pop3s = free_port(), free_port(), free_port()
+        self.pulls = False
+        """Whether ``serve`` lets mailboxes be pulled, on the port ``pop3s``."""
         self._serve: subprocess.Popen[str] | None = None
 
     @classmethod
@@ -56,11 +66,12 @@ class Product:
         log: Path | None = None,
         environment: Mapping[str, str] | None = None,
         mailbox: str = JOURNAL,
+        passphrase: str = "",
     ) -> Product:
-        """A new archive with one mailbox."""
-        product = cls(data, log=log, environment=environment)
-        created = product.run("init", "--unattended")
-        product.admin_user, product.admin_password = created["admin_user"], created["admin_password"]
+        """A new archive with one mailbox, which unlocks itself or, given a ``passphrase``, does not."""
+        product = cls(data, log=log, environment=environment, passphrase=passphrase)
+        created = product.run("init", *([] if passphrase else ["--unattended"]))
+        product.admin_user, product.admin_password = created.get("admin_user", ""), created.get("admin_password", "")
         product.recovery_key = created["recovery_key"]
         product.run("mailbox", "create", "--name", "Journal", "--address", mailbox)
         return product
@@ -68,8 +79,9 @@ class Product:
     def copy(self, data: Path, *, environment: Mapping[str, str] | None = None) -> Product:
         """The same archive in another folder, with the same keys: quicker than a new one. Nothing may run here."""
         shutil.copytree(self.data, data, ignore=shutil.ignore_patterns("*.sock"))
-        shutil.copy(Paths(self.data).keyfile, Paths(data).keyfile)
-        twin = Product(data, environment=environment)
+        if Paths(self.data).keyfile.exists():
+            shutil.copy(Paths(self.data).keyfile, Paths(data).keyfile)
+        twin = Product(data, environment=environment, passphrase=self.passphrase)
         twin.admin_user, twin.admin_password, twin.recovery_key = (
             self.admin_user, self.admin_password, self.recovery_key
         )  # fmt: skip
@@ -83,40 +95,54 @@ class Product:
     # -- the command line -------------------------------------------------------------------------------------
 
     def command(self, *words: str) -> list[str]:
-        """The command line of a subcommand."""
-        return [str(MAILKEEP), "--data", str(self.data), *words]
+        """The command line of a subcommand; where there is a passphrase, the first line of its standard input."""
+        unlocking = ["--passphrase-stdin"] if self.passphrase else []
+        return [str(MAILKEEP), "--data", str(self.data), *unlocking, *words]
 
-    def attempt(self, *words: str) -> subprocess.CompletedProcess[bytes]:
-        """Run a subcommand, however it ends."""
+    def attempt(self, *words: str, said: str = "") -> subprocess.CompletedProcess[bytes]:
+        """Run a subcommand, however it ends; ``said`` goes to its standard input."""
         return subprocess.run(
-            self.command(*words), env=self._environment(), capture_output=True, timeout=COMMAND_SECONDS, check=False
-        )
+            self.command(*words), env=self._environment(), capture_output=True, timeout=COMMAND_SECONDS, check=False,
+            input=f"{self.passphrase}\n{said}".encode() if self.passphrase else said.encode(),
+        )  # fmt: skip
 
-    def run(self, *words: str) -> Any:
+    def run(self, *words: str, said: str = "") -> Any:
         """Run a subcommand with --json, which has to succeed; what it says."""
-        done = self.attempt(*words, "--json")
+        done = self.attempt(*words, "--json", said=said)
         assert done.returncode == 0, f"mailkeep {' '.join(words)}: {done.stderr.decode()} {done.stdout.decode()}"
         return json.loads(done.stdout) if done.stdout.strip() else None
 
     def verify(self) -> tuple[int, Any]:
-        """``mailkeep verify``: the exit code, and what it found."""
-        done = self.attempt("verify", "--json")
+        """``mailkeep verify --deep``: the exit code, and what it found."""
+        done = self.attempt("verify", "--deep", "--json")
         return done.returncode, json.loads(done.stdout or b"null")
 
     # -- serve ------------------------------------------------------------------------------------------------
 
-    def start(self, *before: str) -> None:
-        """Start ``mailkeep serve`` (after the words ``before``, such as a tracer's) and wait until it is ready."""
-        self.launch(*before)
+    def start(self, *before: str, locked: bool = False) -> None:
+        """Start ``mailkeep serve`` (after the words ``before``, such as a tracer's) and wait until it is ready.
+
+        ``locked`` withholds the passphrase.
+        """
+        self.launch(*before, locked=locked)
         self.await_ready()
 
-    def launch(self, *before: str) -> None:
+    def launch(self, *before: str, locked: bool = False) -> None:
         """Start ``mailkeep serve`` and return at once."""
-        words = self.command("serve", "--smtp", f"127.0.0.1:{self.smtp}", "--http", f"127.0.0.1:{self.http}")
+        given = bool(self.passphrase) and not locked
+        words = [
+            *(str(MAILKEEP), "--data", str(self.data), *(["--passphrase-stdin"] if given else [])),
+            *("serve", "--smtp", f"127.0.0.1:{self.smtp}", "--http", f"127.0.0.1:{self.http}", "--allow-plain-swap"),
+            *(("--pop3s", f"127.0.0.1:{self.pop3s}") if self.pulls else ()),
+        ]
         with self.log.open("ab") as log:
             self._serve = subprocess.Popen(
-                [*before, *words], env=self._environment(), stdout=subprocess.PIPE, stderr=log, text=True, cwd=ROOT
-            )
+                [*before, *words], env=self._environment(), text=True, cwd=ROOT,
+                stdin=subprocess.PIPE if given else subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log,
+            )  # fmt: skip
+        if self._serve.stdin is not None:
+            self._serve.stdin.write(self.passphrase + "\n")
+            self._serve.stdin.close()
 
     def await_ready(self) -> None:
         """Return when ``serve`` says that it is ready."""
@@ -173,9 +199,9 @@ class Product:
         return self._serve is not None and self._serve.poll() is None
 
     @contextlib.contextmanager
-    def serving(self) -> Iterator[Product]:
+    def serving(self, *, locked: bool = False) -> Iterator[Product]:
         """``serve`` for a ``with`` block; stopped in order at its end, killed where something went wrong in it."""
-        self.start()
+        self.start(locked=locked)
         try:
             yield self
         except BaseException:
@@ -184,7 +210,7 @@ class Product:
         assert self.stop() == 0, self.log_end()
 
     def processes(self) -> dict[str, list[int]]:
-        """The process ids of each part: supervisor, archiver, projector, web, gateway 0 …, extract."""
+        """The process ids of each part: supervisor, agent, archiver, projector, web, gateway 0 …, pop3 0 …, extract."""
         found: dict[str, list[int]] = {}
         if self._serve is None:
             return found
@@ -248,8 +274,12 @@ class Product:
                 return found
 
     def check(self) -> Checked:
-        """What ``verify`` finds."""
-        return self.call("verify", Checked)
+        """What ``verify --deep`` finds."""
+        job = self.call("verify_begin", api.JobInfo, deep=True)
+        while job.finished_at is None:
+            time.sleep(0.1)
+            job = self.call("job", api.JobInfo, id=job.id)
+        return self.call("verify_result", Checked, id=job.id)
 
     def export(self, query: str, out: Path) -> None:
         """All hits of a query as a ZIP in ``out``, as ``mailkeep export --query`` writes it."""
@@ -327,11 +357,17 @@ def _descendants(pid: int) -> list[int]:
 
 
 def _part(words: list[str]) -> str:
+    if "gateway.pop3" in words:
+        return f"pop3 {words[words.index('--worker') + 1]}"
     if "gateway" in words:
         return f"gateway {words[words.index('--worker') + 1]}"
     if "serve" in words:
         return "supervisor"
-    for module, part in (("webadmin", "web"), ("appliance.extract.child", "extract")):
+    for module, part in (
+        ("webadmin", "web"),
+        ("appliance.extract.child", "extract"),
+        ("appliance.keys.agent", "agent"),
+    ):
         if module in words:
             return part
     return next((part for part in ("archiver", "projector") if part in words), "")

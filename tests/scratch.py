@@ -10,12 +10,16 @@ from appliance.cli import setup
 from appliance.mail.facts import Provenance
 from appliance.services import api, mailboxes, reading, searching, users
 from appliance.services.archive import Archive
+from appliance.services.compacting import Compacted
 from appliance.services.dispatch import Dispatcher
 from appliance.services.paths import Paths
 from appliance.services.principal import Principal, View
 from appliance.services.projecting import Projecting
 from appliance.services.unlock import unlock
 from appliance.services.users import create_from_mail, find_user
+from appliance.services.verifying import Checked
+from appliance.services.wire import Call
+from appliance.store.seal import sign_volume, waiting
 from appliance.store.writer import LogWriter
 
 BOX = Principal(id="local:test", name="test", roles=frozenset({"admin", "auditor"}))
@@ -31,7 +35,7 @@ class ScratchArchive:
         self.open()
         self.mailbox = mailboxes.mailbox_create(
             self.archive, BOX, name="Journal", address=DOOR, unknown=unknown, domains=tuple(domains)
-        )
+        ).mailbox
 
     def open(self) -> None:
         """Open what ``close`` closed."""
@@ -46,11 +50,12 @@ class ScratchArchive:
         if self.projecting is not None:
             self.projecting.close()
             self.projecting = None
+        self.dispatcher.close()
         self.archive.close()
 
-    def receive(self, *mails: bytes, at: float | None = None, rcpt: str = DOOR) -> list[bytes]:
+    def receive(self, *mails: bytes, at: float | None = None, rcpt: str = DOOR, mailbox_id: str = "") -> list[bytes]:
         """Put mail into the log as the gateway does. Returns the record ids."""
-        mailbox = bytes.fromhex(self.mailbox.id)
+        mailbox = bytes.fromhex(mailbox_id or self.mailbox.id)
         key = self.archive.keyring.public_key(mailbox)
         waiting = [
             self.writer.append(
@@ -90,6 +95,33 @@ class ScratchArchive:
     def total(self, query: str, user: str = "") -> int:
         """How many hits."""
         return self.search(query, user, limit=0).total
+
+    def verify(self, *, deep: bool = True) -> Checked:
+        """What a check of everything finds."""
+        job = self.dispatcher.from_box(Call(method="verify_begin", params={"deep": deep}), BOX)
+        while job.finished_at is None:
+            time.sleep(0.01)
+            job = self.dispatcher.jobs.get(BOX, id=job.id)
+        checked: Checked = self.dispatcher.from_box(Call(method="verify_result", params={"id": job.id}), BOX)
+        return checked
+
+    def sign(self) -> None:
+        """Close what is being written, and seal all that is closed."""
+        self.writer.roll()
+        self.archive.writer.roll()
+        volumes = self.paths.volumes
+        with self.archive.chain.held() as chain:
+            for volume in list(waiting(volumes, chain)):
+                sign_volume(volumes, volume, chain, self.archive.keyring)
+
+    def compact(self) -> Compacted:
+        """Seal all that is there, and compact it."""
+        self.sign()
+        job = self.dispatcher.compactions.begin(BOX)
+        while job.finished_at is None:
+            time.sleep(0.01)
+            job = self.dispatcher.jobs.get(BOX, id=job.id)
+        return self.dispatcher.compactions.result(BOX, id=job.id)
 
     def export(self, id: str, *, report: bool = False) -> bytes:
         """The original of a message."""

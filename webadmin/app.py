@@ -12,7 +12,8 @@ from litestar.static_files import create_static_files_router
 from litestar.template import TemplateConfig
 
 from appliance.services.client import ArchiveClient
-from webadmin import admin, auth, portal, problems, security
+from webadmin import admin, api, auth, portal, problems, security
+from webadmin.api.problems import for_programs
 from webadmin.cookies import Cookies
 from webadmin.csrf import FormTokens
 from webadmin.page import STATIC, environment
@@ -31,12 +32,12 @@ def create_app(client: ArchiveClient, *, secure: bool = False) -> Litestar:
             await client.close()
 
     return Litestar(
-        route_handlers=[*auth.routers(), *portal.routers(), *admin.routers(), _static()],
+        route_handlers=[*auth.routers(), *portal.routers(), *admin.routers(), *api.routers(), _static()],
         template_config=TemplateConfig(engine=JinjaTemplateEngine.from_environment(environment())),
         state=State({"archive": client, "cookies": Cookies(secure=secure)}),
         middleware=[FormTokens()],
         after_request=security.add_headers(secure=secure),
-        exception_handlers=problems.handlers(),
+        exception_handlers=for_programs(problems.handlers()),
         request_max_body_size=LARGEST_REQUEST,
         lifespan=[closing],
         openapi_config=None,

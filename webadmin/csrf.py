@@ -23,6 +23,8 @@ from appliance.errors import ForbiddenError
 from webadmin import cookies
 
 FIELD = "form_token"
+WITHOUT_FORM = "without_form"
+"""Key of a route's ``opt`` where no cookie is looked at: nothing is done in anybody's name by his browser's sending."""
 _STATE = "form_token"
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 _KEY = re.compile(r"[0-9a-f]{64}")
@@ -51,6 +53,7 @@ class FormTokens(ASGIMiddleware):
     """Hands out the form cookie and refuses unsafe requests without the matching token."""
 
     scopes = (ScopeType.HTTP,)
+    exclude_opt_key = WITHOUT_FORM
 
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
         """Check the request, then go on; raises ForbiddenError for a form that is not ours."""

@@ -20,10 +20,12 @@ THEMES = ("auto", "light", "dark")
 
 # Sentences that a page shows once after a change, by the word in the address ("?note=…"): only these can appear.
 NOTES = {
-    "mailbox-created": "The mailbox is ready. Set up your mail server with the steps below.",
     "mailbox-changed": "The mailbox was changed.",
     "mailbox-suspended": "The mailbox is suspended: senders are asked to try again later, nothing is lost.",
     "mailbox-resumed": "The mailbox receives mail again.",
+    "mailbox-disabled": "The mailbox is disabled: senders are asked to try again later, and nobody pulls from it.",
+    "mailbox-password": "The new password is in force; the one before opens nothing any more.",
+    "token-removed": "The token opens nothing any more.",
     "mailbox-deleted": "The mailbox was deleted.",
     "user-created": "The user was created. Mail that was kept for these addresses is being assigned.",
     "user-changed": "The user was changed.",
@@ -37,6 +39,7 @@ NOTES = {
     "password-changed": "Your password was changed. Other sessions have ended.",
     "totp-on": "Two-step sign-in is on.",
     "signed-out": "You are signed out.",
+    "unlocked": "The archive is unlocked. Mail that came in meanwhile can be found in a moment.",
     "job-stopped": "The job was stopped.",
 }
 

@@ -25,6 +25,7 @@ _STATUS = {
     errors.ForbiddenError.code: 403,
     errors.NotFoundError.code: 404,
     errors.ConflictError.code: 409,
+    errors.TooManyTriesError.code: 429,
     errors.LockedError.code: 503,
     errors.KeyringError.code: 503,
     errors.UnavailableError.code: 503,
@@ -40,6 +41,7 @@ _TITLES = {
     405: "That did not work",
     409: "That clashes with something",
     413: "That is too large",
+    429: "Too many tries",
     503: "The archive is not answering just now",
     507: "No room to write",
 }
@@ -59,6 +61,7 @@ def handlers() -> ExceptionHandlersMap:
     return {
         NotSignedIn: _to_sign_in,
         TotpMissing: _to_totp,
+        errors.LockedError: _locked,
         errors.MailkeepError: _mailkeep_error,
         NotFoundException: _not_found,
         HTTPException: _http_error,
@@ -80,6 +83,18 @@ def _to_sign_in(request: Request[Any, Any, Any], _: Exception) -> Response[Any]:
 
 def _to_totp(request: Request[Any, Any, Any], _: Exception) -> Response[Any]:
     return _go(request, "/account/two-step")
+
+
+def _locked(request: Request[Any, Any, Any], _: Exception) -> Response[Any]:
+    """Whatever was asked for, the answer is the way to unlock the archive; where a piece of a page was, its page."""
+    if "hx-request" in request.headers:
+        return _go(request, "/unlock")
+    csrf.ensure_token(request)
+    here = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+    back = here if request.method == "GET" else "/"
+    answer = page(request, "auth/unlock.html", status_code=503, passphrase=True, by="", back=back, problem="")
+    answer.headers["Retry-After"] = "60"
+    return _guarded(request, answer)
 
 
 def _go(request: Request[Any, Any, Any], target: str) -> Response[Any]:

@@ -11,9 +11,10 @@ from sqlalchemy import Connection, Table, bindparam, delete, func, insert, selec
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from appliance.catalogue import tables as t
+from appliance.files import FILES, Files
 from appliance.sqlite import migrate, open_database
 
-NEWEST_REVISION = "0001"
+NEWEST_REVISION = "0002"
 UNASSIGNED = "unassigned"
 """The archive of mail that belongs to no known user."""
 
@@ -36,6 +37,7 @@ class Projected(msgspec.Struct, frozen=True):
     unparsed: bool
     addresses: tuple[tuple[bytes, bytes], ...]  # keyed hashes of address and domain
     archives: frozenset[str]
+    shard: int  # of the index, for a message that this record is the first of
 
 
 class RecordRow(msgspec.Struct, frozen=True):
@@ -60,6 +62,7 @@ class Changed(msgspec.Struct, frozen=True):
     n: int
     message: str
     change: int
+    shard: int
     created: bool = False
 
 
@@ -76,13 +79,31 @@ class Counts(msgspec.Struct, frozen=True):
 class Catalogue:
     """One open catalogue.db."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, files: Files = FILES) -> None:
+        self._path = path
+        self._files = files
         self._engine = open_database(path, durable=False)
         migrate(self._engine, Path(__file__).parent / "migrations", NEWEST_REVISION)
 
     def close(self) -> None:
         """Close all connections."""
         self._engine.dispose()
+
+    def sync(self) -> None:
+        """Return when all that was committed is on disk, which a commit does not wait for. Raises OSError.
+
+        What SQLite has not yet moved into the database is in its log (https://www.sqlite.org/wal.html).
+        """
+        for path in (self._path, self._path.with_name(self._path.name + "-wal")):
+            try:
+                descriptor = self._files.open(path)
+            except FileNotFoundError:
+                continue
+            try:
+                self._files.sync_data(descriptor)
+            finally:
+                self._files.close(descriptor)
+        self._files.sync_directory(self._path.parent)
 
     @contextmanager
     def writing(self) -> Iterator[CatalogueWriter]:
@@ -132,16 +153,32 @@ class Catalogue:
         with self._engine.connect() as connection:
             return _records(connection, numbers)
 
-    def changed_after(self, change: int, limit: int) -> list[Changed]:
-        """Messages changed after that number of the change sequence, in its order."""
+    @property
+    def identity(self) -> bytes:
+        """What tells this catalogue from any other, also from another one of this archive; 8 bytes."""
+        return self.value("identity").to_bytes(8)
+
+    def newest_changes(self) -> dict[int, int]:
+        """For each shard of the index the number of its newest change."""
+        with self._engine.connect() as connection:
+            # One look-up in the index a shard, where GROUP BY would read all of it.
+            rows = connection.exec_driver_sql(
+                "WITH RECURSIVE one(shard) AS (SELECT min(shard) FROM message UNION ALL SELECT (SELECT min(shard) FROM "
+                "message WHERE shard > one.shard) FROM one WHERE one.shard IS NOT NULL) SELECT shard, (SELECT "
+                "max(change) FROM message WHERE message.shard = one.shard) FROM one WHERE shard IS NOT NULL"
+            )
+            return {row[0]: row[1] for row in rows}
+
+    def changed_after(self, shard: int, change: int, limit: int) -> list[Changed]:
+        """Messages of a shard changed after that number of the change sequence, in its order."""
         with self._engine.connect() as connection:
             rows = connection.execute(
                 select(t.message.c.n, t.message.c.id, t.message.c.change)
-                .where(t.message.c.change > change)
+                .where(t.message.c.shard == shard, t.message.c.change > change)
                 .order_by(t.message.c.change)
                 .limit(limit)
             )
-            return [Changed(n, id_.hex(), number) for n, id_, number in rows]
+            return [Changed(n, id_.hex(), number, shard) for n, id_, number in rows]
 
     def message_of_record(self, record_id: bytes) -> str | None:
         """The id of the message that a record is a form of."""
@@ -175,18 +212,22 @@ class Catalogue:
             )
             return dict(rows.tuples().all())
 
-    def mailbox_sums(self) -> dict[bytes, tuple[int, int, int]]:
-        """For each mailbox: records, bytes as received, time of the newest (microseconds)."""
+    def cursors_and_sums(self) -> tuple[dict[str, tuple[int, bool]], dict[bytes, tuple[int, int, int, int]]]:
+        """``cursors``, and for each mailbox: records, bytes as received, times of the oldest and the newest
+        (microseconds). Both of one moment: what is beyond the cursors is not in the sums."""
         with self._engine.connect() as connection:
-            rows = connection.execute(
+            connection.exec_driver_sql("BEGIN")  # the driver begins none of its own for reading
+            cursors = connection.execute(select(t.volume.c.path, t.volume.c.cursor, t.volume.c.finished))
+            sums = connection.execute(
                 select(
-                    t.record.c.mailbox,
-                    func.count(),
-                    func.sum(t.record.c.size),
+                    t.record.c.mailbox, func.count(), func.sum(t.record.c.size), func.min(t.record.c.received_at),
                     func.max(t.record.c.received_at),
                 ).group_by(t.record.c.mailbox)
+            )  # fmt: skip
+            return (
+                {path: (cursor, finished) for path, cursor, finished in cursors},
+                {mailbox: (count, size, first, last) for mailbox, count, size, first, last in sums},
             )
-            return {mailbox: (count, size, last) for mailbox, count, size, last in rows}
 
     def archive_sizes(self, archives: Sequence[str]) -> dict[str, int]:
         """How many messages each of these archives holds."""
@@ -216,10 +257,17 @@ class CatalogueWriter:
         present = self._present(one.record_id for one in projected)
         new = list({one.record_id: one for one in projected if one.record_id not in present}.values())
         messages = self._numbers_of({one.message for one in new})
-        fresh = [one for one in dict.fromkeys(one.message for one in new) if one not in messages]
+        shards = self._shards_of(messages.values())
+        fresh: dict[bytes, int] = {}
+        for one in new:
+            if one.message not in messages:
+                fresh.setdefault(one.message, one.shard)
         first_message, first_record = self._next(t.message), self._next(t.record)
         messages.update({message: first_message + number for number, message in enumerate(fresh)})
-        self._insert(t.message, [{"n": messages[one], "id": one, "change": 0} for one in fresh])
+        shards.update({messages[message]: shard for message, shard in fresh.items()})
+        self._insert(
+            t.message, [{"n": messages[one], "id": one, "change": 0, "shard": shard} for one, shard in fresh.items()]
+        )
         self._insert(
             t.record,
             [
@@ -251,7 +299,7 @@ class CatalogueWriter:
         created = set(fresh)
         return self._renumber(
             [
-                Changed(messages[message], message.hex(), 0, message in created)
+                Changed(messages[message], message.hex(), 0, shards[messages[message]], message in created)
                 for message in dict.fromkeys(one.message for one in new)
             ]
         )
@@ -319,8 +367,10 @@ class CatalogueWriter:
                 touched.add(message)
         changed = []
         for part in _slices(sorted(touched)):
-            rows = self._connection.execute(select(t.message.c.n, t.message.c.id).where(t.message.c.n.in_(part)))
-            changed += [Changed(n, id_.hex(), 0) for n, id_ in rows]
+            rows = self._connection.execute(
+                select(t.message.c.n, t.message.c.id, t.message.c.shard).where(t.message.c.n.in_(part))
+            )
+            changed += [Changed(n, id_.hex(), 0, shard) for n, id_, shard in rows]
         return self._renumber(changed)
 
     def _present(self, record_ids: Iterable[bytes]) -> set[bytes]:
@@ -334,6 +384,13 @@ class CatalogueWriter:
         for part in _slices(list(messages)):
             rows = self._connection.execute(select(t.message.c.id, t.message.c.n).where(t.message.c.id.in_(part)))
             found.update({row.id: row.n for row in rows})
+        return found
+
+    def _shards_of(self, messages: Iterable[int]) -> dict[int, int]:
+        found: dict[int, int] = {}
+        for part in _slices(list(messages)):
+            rows = self._connection.execute(select(t.message.c.n, t.message.c.shard).where(t.message.c.n.in_(part)))
+            found.update({row.n: row.shard for row in rows})
         return found
 
     def _next(self, table: Table) -> int:

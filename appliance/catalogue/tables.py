@@ -21,7 +21,8 @@ meta = Table(
     Column("value", Integer, nullable=False),
 )  # fmt: skip
 """``change``: the last number given out in the change sequence; ``settings``: the settings entry up to which
-owners are true."""
+owners are true; ``identity``: a random number that tells this catalogue, and with it its change sequence, from any
+other."""
 
 volume = Table(
     "volume", Base.metadata,
@@ -35,10 +36,12 @@ message = Table(
     "message", Base.metadata,
     Column("n", Integer, primary_key=True),
     Column("id", LargeBinary, unique=True, nullable=False),  # keyed hash of MessageFacts.identity, 16 bytes
-    Column("change", Integer, index=True, nullable=False),  # number in the change sequence
+    Column("change", Integer, nullable=False),  # number in the change sequence
+    Column("shard", Integer, nullable=False),  # of the index: the quarter of its first record, fixed for good
 )  # fmt: skip
 """One row a message as a person sees it: a group of records whose originals say the same. Its id depends on what
 the message says alone, so that a rebuild in another order gives every message its old id."""
+Index("message_shard", message.c.shard, message.c.change)
 
 record = Table(
     "record", Base.metadata,

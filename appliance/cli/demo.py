@@ -115,7 +115,7 @@ TOPICS = (
 def run(box: RunningBox, smtp: str, count: int) -> dict[str, object]:
     """Make the mailbox and people where they are missing, send ``count`` reports, and invite the first person."""
     if not any(one.address == MAILBOX for one in box.call("mailboxes", tuple[api.MailboxInfo, ...])):
-        box.call("mailbox_create", api.MailboxInfo, name="Demo journal", address=MAILBOX)
+        box.call("mailbox_create", api.MailboxCreated, name="Demo journal", address=MAILBOX)
     people = "primary,aliases,name\n" + "".join(
         f"{one.address},{one.address.replace('.', '-', 1)},{one.name}\n" for one in PEOPLE
     )

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from appliance.errors import UnavailableError, UsageError
+from appliance.cli.following import follow
+from appliance.errors import UsageError
 from appliance.services import api
 from appliance.services.box import OwnBox, RunningBox
 
@@ -16,9 +16,7 @@ def export_one(box: RunningBox | OwnBox, id: str, *, report: bool, out: Path | N
     """One original, to ``out`` or standard output, and nothing but its bytes."""
     _, chunks = box.stream("original", id=id, report=report, everywhere=True)
     if out is None:
-        for chunk in chunks:
-            sys.stdout.buffer.write(chunk)
-        sys.stdout.buffer.flush()
+        write_out(chunks)
     else:
         _write(out, chunks)
 
@@ -26,16 +24,17 @@ def export_one(box: RunningBox | OwnBox, id: str, *, report: bool, out: Path | N
 def export_query(box: RunningBox | OwnBox, query: str, out: Path) -> dict[str, object]:
     """All hits of a query as a ZIP."""
     job = box.call("export_begin", api.JobInfo, query=query, everywhere=True)
-    while job.state in ("waiting", "running"):
-        if sys.stderr.isatty():
-            print(f"\r{job.done} of {job.total}", end="", file=sys.stderr, flush=True)
-        time.sleep(0.1)
-        job = box.call("job", api.JobInfo, id=job.id)
-    if job.state != "done":
-        raise UnavailableError(job.message or "The export was stopped.")
+    job = follow(box, job, unit="messages")
     _, chunks = box.stream("job_download", id=job.id)
     _write(out, chunks)
     return {"file": str(out), "messages": job.done, "note": job.message}
+
+
+def write_out(chunks: Iterator[bytes]) -> None:
+    """Bytes to standard output, and nothing else."""
+    for chunk in chunks:
+        sys.stdout.buffer.write(chunk)
+    sys.stdout.buffer.flush()
 
 
 def _write(out: Path, chunks: Iterator[bytes]) -> None:

@@ -6,21 +6,27 @@ import json
 import sys
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import click
 
 from appliance import __version__
 from appliance.cli import setup
+from appliance.cli.compacting import compact
+from appliance.cli.doctor import doctor
+from appliance.cli.keys import lock, slot, unlock
 from appliance.cli.mailboxes import mailbox
 from appliance.cli.output import errors_in_words, iso, moment, say, size, table, with_json
+from appliance.cli.proofs import proof, timestamp, verify
+from appliance.cli.recovery_key import require_same, show_recovery_key, type_back
 from appliance.cli.searching import QueryCommand, search_pages
 from appliance.cli.state import State
 from appliance.cli.users import user
 from appliance.errors import UnavailableError, UsageError
 from appliance.services import api
 from appliance.services.box import OwnBox, RunningBox
-from appliance.services.local import Checked, Idle
+from appliance.services.local import Idle
 from appliance.services.paths import Paths
 from appliance.services.unlock import Secret
 
@@ -56,9 +62,9 @@ def init(state: State, unattended: bool, hostname: str, as_json: bool) -> None:
     if as_json:
         return say(created)
     click.echo(f"A new archive is in {created.data}.\n")
-    click.echo(f"Recovery key:   {created.recovery_key}")
-    click.echo("Print it and keep it away from this box: without it, and without the passphrase or keyfile,")
-    click.echo("nobody can read the archive again. It is not shown a second time.\n")
+    show_recovery_key(created.recovery_key, as_json=False)
+    if not unattended and sys.stdin.isatty():
+        type_back(partial(require_same, created.recovery_key), as_json=False)
     if created.admin_user:
         click.echo(f"Administrator:  {created.admin_user}")
         click.echo(f"Password:       {created.admin_password}\n")
@@ -70,19 +76,38 @@ def init(state: State, unattended: bool, hostname: str, as_json: bool) -> None:
 @click.option("--smtp", multiple=True, default=("0.0.0.0:25",), show_default=True, metavar="HOST:PORT")
 @click.option("--http", multiple=True, default=("127.0.0.1:8080",), show_default=True, metavar="HOST:PORT")
 @click.option("--redirect", multiple=True, metavar="HOST:PORT", help="Send browsers from here to HTTPS (port 80).")
+@click.option("--pop3s", multiple=True, metavar="HOST:PORT", help="Let programs pull mail by POP3 with TLS (port 995).")
+@click.option("--pop3", multiple=True, metavar="HOST:PORT", help="The same where TLS begins with STLS (port 110).")
+@click.option("--allow-plain-swap", is_flag=True, help="Start though words of the mail may reach unencrypted swap.")
 @with_json
 @click.pass_obj
 @errors_in_words
-def serve(state: State, smtp: tuple[str, ...], http: tuple[str, ...], redirect: tuple[str, ...], as_json: bool) -> None:
-    """Run the whole product until SIGTERM. Ready when it prints a line that starts with "ready"."""
+def serve(
+    state: State, smtp: tuple[str, ...], http: tuple[str, ...], redirect: tuple[str, ...], pop3s: tuple[str, ...],
+    pop3: tuple[str, ...], allow_plain_swap: bool, as_json: bool,
+) -> None:  # fmt: skip
+    """Run the whole product until SIGTERM. Ready when it prints a line that starts with "ready".
+
+    Without a passphrase, on a box that does not unlock itself, the archive is locked until `mailkeep unlock`: mail
+    is received all the while.
+    """
     from appliance.cli.serving import serve as run
     from appliance.cli.supervise import Listen
 
-    run(state.paths, state.secret, Listen(smtp, http, redirect), as_json=as_json)
+    listen = Listen(smtp, http, redirect, pop3s, pop3)
+    run(state.paths, state.secret, listen, allow_plain_swap=allow_plain_swap, as_json=as_json)
 
 
 main.add_command(mailbox)
 main.add_command(user)
+main.add_command(lock)
+main.add_command(unlock)
+main.add_command(slot)
+main.add_command(doctor)
+main.add_command(verify)
+main.add_command(proof)
+main.add_command(timestamp)
+main.add_command(compact)
 
 
 @main.command(cls=QueryCommand)
@@ -177,24 +202,6 @@ def export(state: State, id: str | None, report: bool, query: str | None, out: P
 @with_json
 @click.pass_obj
 @errors_in_words
-def verify(state: State, as_json: bool) -> None:
-    """Check every record, signature and audit line. Exit code 0 only if all is whole."""
-    with state.box() as box:
-        checked = box.call("verify", Checked)
-    if as_json:
-        say(checked)
-    else:
-        click.echo(f"{checked.records} records in {checked.volumes} volumes checked.")
-        for one in checked.errors:
-            click.echo(f"{one.file} at {one.offset}: {one.what}", err=True)
-        click.echo(f"{len(checked.errors)} errors" if checked.errors else "Everything is whole.")
-    sys.exit(1 if checked.errors else 0)
-
-
-@main.command()
-@with_json
-@click.pass_obj
-@errors_in_words
 def rebuild(state: State, as_json: bool) -> None:
     """Make catalogue and index anew from the volumes; searching goes on meanwhile."""
     from appliance.cli.rebuilding import rebuild_all
@@ -238,15 +245,20 @@ def status(state: State, as_json: bool) -> None:
         return say(_status_json(now, running))
     for name, value in (
         ("Serving", "yes" if running else "no"),
+        ("Archive", "unlocked" if now.unlocked else "LOCKED"),
         ("Unlocking", "this box unlocks itself" if now.unlocks_itself else "by passphrase"),
-        ("Records", f"{now.records} in the log, {now.projected} in the catalogue"),
+        ("Ways in", ", ".join(now.slots)),
+        ("Keys", "never swapped out" if now.memory_locked else "may be swapped out; see `mailkeep doctor`"),
+        ("Records", f"{now.records - now.sealed} in the log, {now.projected} in the catalogue"),
+        ("Sealed", f"{now.sealed} records in sealed mailboxes" if now.sealed else "none"),
         ("Messages", f"{now.messages} in the catalogue, {now.indexed} searchable"),
         ("Counts", "agree" if now.agrees else "DO NOT AGREE"),
         ("Backlog", f"{now.backlog} (oldest {now.oldest_unsearchable_seconds:.0f} s)"),
         ("Unassigned", now.unassigned), ("Unparsed", now.unparsed), ("Users", now.users),
         ("Mailboxes", now.mailboxes), ("Last message", moment(now.last_message_at)),
         ("Volumes", f"{now.volumes}, {now.volumes_signed} signed, {size(now.log_bytes)}"),
-        ("Index", size(now.index_bytes)), ("Disk", f"{size(now.disk_free)} free of {size(now.disk_total)}"),
+        ("Index", f"{size(now.index_bytes)} sealed on disk, {size(now.index_live_bytes)} in memory"),
+        ("Disk", f"{size(now.disk_free)} free of {size(now.disk_total)}"),
         ("Since start", f"{now.accepted} accepted, {now.deferred} deferred, {now.refused} refused"),
     ):  # fmt: skip
         click.echo(f"{name + ':':<14}{value}")

@@ -5,31 +5,36 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from appliance.keys.management import KeyManagement
 from appliance.services.archive import Archive
-from appliance.services.box import RunningBox
+from appliance.services.box import running_box
 from appliance.services.paths import Paths
 from appliance.services.projecting import rebuild
-from appliance.services.unlock import Secret, unlock
+from appliance.services.unlock import Secret, agent_keys, unlock
 
 
 def rebuild_all(paths: Paths, secret: Secret | None, progress: Callable[[int], None] | None) -> int:
-    """Catalogue and index anew, and, where nothing runs that uses it, settings.db. Returns the records."""
+    """Catalogue and index anew, and, where nothing runs that uses it, settings.db. Returns the records.
+
+    While the archive is served the keys come from its key agent. Raises LockedError where that is locked.
+    """
     report = progress or (lambda _records: None)
-    keyring = unlock(paths, secret)
-    try:
-        RunningBox(paths.local_socket).close()
-    except (FileNotFoundError, ConnectionRefusedError):
-        _renew_settings(paths, secret)
-    return rebuild(paths, keyring, report)
+    running = running_box(paths)
+    if running is None:
+        keyring = unlock(paths, secret)
+        _renew_settings(paths, keyring)
+        return rebuild(paths, keyring, report)
+    running.close()
+    return rebuild(paths, agent_keys(paths, "box"), report)
 
 
-def _renew_settings(paths: Paths, secret: Secret | None) -> None:
+def _renew_settings(paths: Paths, keyring: KeyManagement) -> None:
     """Put settings.db aside and replay the system log into a new one; back with the old one if that fails."""
     aside = [(file, file.with_name(file.name + ".before")) for file in _settings_files(paths) if file.exists()]
     for file, before in aside:
         file.rename(before)
     try:
-        Archive(paths, unlock(paths, secret)).close()
+        Archive(paths, keyring).close()
     except BaseException:
         for file, before in aside:
             before.replace(file)

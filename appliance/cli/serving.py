@@ -14,16 +14,22 @@ from appliance.cli.supervise import Listen, Supervisor
 from appliance.errors import UnavailableError, UsageError
 from appliance.keys.certificate import ensure_certificate
 from appliance.mail import published
+from appliance.services import api
+from appliance.services.archive import load_keyring
 from appliance.services.box import RunningBox
 from appliance.services.paths import Paths
-from appliance.services.unlock import Secret, unlock
+from appliance.services.swap import require_memory_stays
+from appliance.services.unlock import Secret
 
 LISTEN_SECONDS = 30.0
 
 
-def serve(paths: Paths, secret: Secret | None, listen: Listen, *, as_json: bool) -> None:
-    """Run until SIGTERM or SIGINT."""
-    unlock(paths, secret)  # so that a wrong passphrase is told at once and once
+def serve(
+    paths: Paths, secret: Secret | None, listen: Listen, *, allow_plain_swap: bool = False, as_json: bool = False
+) -> None:
+    """Run until SIGTERM or SIGINT. Without a secret on a box that has none the archive is locked at first."""
+    load_keyring(paths)  # so that a folder without an archive is told at once
+    require_memory_stays(paths.live, allow_plain_swap=allow_plain_swap)
     certificate, key = ensure_certificate(paths.tls, _hostname(paths))
     off_box = [place for place in listen.http if not _is_loopback(_place(place)[0])]
     tls = ["--tls-cert", str(certificate), "--tls-key", str(key)] if off_box else []
@@ -55,12 +61,16 @@ def listening_path(paths: Paths) -> Path:
 def _announce(paths: Paths, listen: Listen, scheme: str, *, as_json: bool) -> None:
     smtp, http = listen.smtp, listen.http
     box = RunningBox(paths.local_socket)
-    code = box.call("setup_code", str)
+    unlocked = box.call("lock_state", api.LockState).unlocked
+    code = box.call("setup_code", str) if unlocked else ""
     box.close()
-    listening_path(paths).write_text(json.dumps({"smtp": list(smtp), "http": list(http)}))
+    places = {"smtp": list(smtp), "http": list(http), "pop3s": list(listen.pop3s), "pop3": list(listen.pop3)}
+    listening_path(paths).write_text(json.dumps(places))
     if as_json:
-        click.echo(json.dumps({"ready": True, "smtp": list(smtp), "http": list(http), "setup_code": code}))
+        click.echo(json.dumps({"ready": True, "locked": not unlocked, **places, "setup_code": code}))
     click.echo(f"ready: mail at {', '.join(smtp)}, web at {', '.join(f'{scheme}://{place}/' for place in http)}")
+    if not unlocked:
+        click.echo("The archive is locked: mail is received, nothing can be read. `mailkeep unlock` opens it.")
     if code:
         click.echo(f"No administrator yet. Open the web page and enter the set-up code {code}.")
 

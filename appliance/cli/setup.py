@@ -40,7 +40,7 @@ def create(paths: Paths, *, passphrase: str | None, keyfile: bool, administrator
     unlocked, recovery_key = Keyring.create(
         paths.keyring, passphrase=passphrase, keyfile=paths.keyfile if keyfile else None
     )
-    unlocked.create_mailbox(SYSTEM_MAILBOX)
+    unlocked.create_mailbox(SYSTEM_MAILBOX, password=False)
     archive = Archive(paths, unlocked)
     try:
         by = Principal(id="system")

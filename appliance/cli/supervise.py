@@ -1,11 +1,13 @@
 """``mailkeep serve``: the whole product in one command, as processes that each can do one thing.
 
-The supervisor starts the archiver, then the projector, the web process and a gateway worker a core, and starts
-again what dies. It holds no keys; a passphrase goes to the children that need it through a pipe.
+The supervisor starts the key agent, then the archiver, then the projector, the web process and a gateway worker a
+core, and starts again what dies. It holds no keys; a passphrase goes through a pipe to the agent, once, and to nobody
+else: an agent that has to be started again has to be unlocked again, unless the box does that by itself.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -19,21 +21,25 @@ from types import FrameType
 import click
 import msgspec
 
-from appliance.errors import UnavailableError
+from appliance.errors import KeyringError, UnavailableError
+from appliance.keys.agent import EXIT_WRONG_PASSPHRASE
+from appliance.services.__main__ import EXIT_LOCKED
+from appliance.services.paths import Paths
 
 START_SECONDS = 60.0
 STOP_SECONDS = 40.0
 """Longer than a gateway worker's grace for messages in transit."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 10.0
+CREDENTIALS = "CREDENTIALS_DIRECTORY"
+"""Where systemd puts decrypted credentials; for the key agent only."""
 
 
 class Process:
     """One supervised child."""
 
-    def __init__(self, name: str, command: Sequence[str], passphrase: str = "", *, says_ready: bool = False) -> None:
+    def __init__(self, name: str, command: Sequence[str], *, says_ready: bool = False) -> None:
         self.name = name
         self._command = command
-        self._passphrase = passphrase
         self._says_ready = says_ready
         self._started = 0.0
         self._pause = FIRST_PAUSE
@@ -44,15 +50,7 @@ class Process:
         """Start the child."""
         self.ready.clear()
         self._started = time.monotonic()
-        self.child = subprocess.Popen(
-            self._command,
-            stdin=subprocess.PIPE if self._passphrase else subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        if self._passphrase and self.child.stdin is not None:
-            self.child.stdin.write(self._passphrase + "\n")
-            self.child.stdin.close()
+        self.child = self._popen()
         threading.Thread(target=self._listen, args=(self.child,), daemon=True).start()
         if not self._says_ready:
             self.ready.set()
@@ -62,9 +60,18 @@ class Process:
         lived = time.monotonic() - self._started
         self._pause = FIRST_PAUSE if lived > LONGEST_PAUSE else min(self._pause * 2, LONGEST_PAUSE)
         code = self.child.returncode if self.child else None
-        click.echo(f"mailkeep: {self.name} ended ({code}); starting it again", err=True)
+        if code == EXIT_LOCKED:
+            self._pause = FIRST_PAUSE
+            click.echo(f"mailkeep: the {self.name} waits for the archive to be unlocked", err=True)
+        else:
+            click.echo(f"mailkeep: {self.name} ended ({code}); starting it again", err=True)
         if not stop.wait(self._pause):
             self.start()
+
+    @property
+    def exit_code(self) -> int | None:
+        """How it ended; None while it runs."""
+        return None if self.child is None else self.child.poll()
 
     @property
     def is_dead(self) -> bool:
@@ -86,6 +93,12 @@ class Process:
             self.child.kill()
             self.child.wait()
 
+    def _popen(self) -> subprocess.Popen[str]:
+        environment = {name: value for name, value in os.environ.items() if name != CREDENTIALS}
+        return subprocess.Popen(
+            self._command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, env=environment
+        )
+
     def _listen(self, child: subprocess.Popen[str]) -> None:
         assert child.stdout is not None
         for line in child.stdout:
@@ -93,12 +106,44 @@ class Process:
                 self.ready.set()
 
 
+class AgentProcess(Process):
+    """The key agent: the only child that is handed a secret, and that only once."""
+
+    def __init__(self, paths: Paths, passphrase: str) -> None:
+        command = [
+            *(sys.executable, "-m", "appliance.keys.agent"),
+            *("--keyring", str(paths.keyring), "--socket", str(paths.agent_socket)),
+            *("--secrets", str(paths.agent_socket.parent), "--pull-secret", str(paths.agent_secret("pull"))),
+            *("--keyfile", str(paths.keyfile)),
+        ]
+        super().__init__("key agent", command, says_ready=True)
+        self._passphrase = passphrase
+
+    def _popen(self) -> subprocess.Popen[str]:
+        passphrase, self._passphrase = self._passphrase, ""
+        child = subprocess.Popen(
+            [*self._command, *(["--passphrase-stdin"] if passphrase else [])],
+            stdin=subprocess.PIPE if passphrase else subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        if child.stdin is not None:
+            with contextlib.suppress(BrokenPipeError), child.stdin as pipe:
+                pipe.write(passphrase + "\n")
+        return child
+
+
 class Listen(msgspec.Struct, frozen=True):
-    """Where the product listens, each place as HOST:PORT; ``redirect`` only sends browsers to HTTPS."""
+    """Where the product listens, each place as HOST:PORT.
+
+    ``redirect`` only sends browsers to HTTPS; ``pop3`` asks for TLS by STLS, ``pop3s`` speaks TLS from the start.
+    """
 
     smtp: tuple[str, ...]
     http: tuple[str, ...]
     redirect: tuple[str, ...] = ()
+    pop3s: tuple[str, ...] = ()
+    pop3: tuple[str, ...] = ()
 
     @property
     def https_port(self) -> str:
@@ -106,7 +151,7 @@ class Listen(msgspec.Struct, frozen=True):
         return self.http[0].rpartition(":")[2]
 
     def __iter__(self) -> Iterator[str]:
-        return iter((*self.smtp, *self.http, *self.redirect))
+        return iter((*self.smtp, *self.http, *self.redirect, *self.pop3s, *self.pop3))
 
 
 class Supervisor:
@@ -114,13 +159,12 @@ class Supervisor:
 
     def __init__(self, data: Path, listen: Listen, passphrase: str, tls: Sequence[str]) -> None:
         python = [sys.executable, "-m"]
-        unlocking = ["--passphrase-stdin"] if passphrase else []
         own = [*python, "appliance.services"]
-        self.archiver = Process(
-            "archiver", [*own, "archiver", "--data", str(data), *unlocking], passphrase, says_ready=True
-        )
+        self._paths = Paths(data)
+        self.agent = AgentProcess(self._paths, passphrase)
+        self.archiver = Process("archiver", [*own, "archiver", "--data", str(data)], says_ready=True)
         self.others = [
-            Process("projector", [*own, "projector", "--data", str(data), *unlocking], passphrase, says_ready=True),
+            Process("projector", [*own, "projector", "--data", str(data)], says_ready=True),
             *(
                 Process(
                     f"web {place}",
@@ -143,19 +187,24 @@ class Supervisor:
             Process(f"gateway {n}", [*python, "gateway", "--data", str(data), "--worker", str(n), *places])
             for n in range(os.cpu_count() or 1)
         ]
+        self.pullers = _pullers(data, listen)
         self._stop = threading.Event()
 
     @property
     def _all(self) -> list[Process]:
-        return [self.archiver, *self.others, *self.gateways]
+        return [self.agent, self.archiver, *self.others, *self.gateways, *self.pullers]
 
     def start(self) -> None:
-        """Start everything, the archiver first. Raises UnavailableError where a part does not come up."""
+        """Start everything, the key agent first and then the archiver.
+
+        Raises UnavailableError where a part does not come up, KeyringError where the passphrase does not fit.
+        """
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
-        self.archiver.start()
-        self._await(self.archiver)
-        for process in (*self.others, *self.gateways):
+        for process in (self.agent, self.archiver):
+            process.start()
+            self._await(process)
+        for process in (*self.others, *self.gateways, *self.pullers):
             process.start()
         for process in self.others:
             self._await(process)
@@ -169,7 +218,7 @@ class Supervisor:
 
     def stop(self) -> None:
         """Stop everything: first what takes mail in, last what others depend on."""
-        for group in (self.gateways, self.others, [self.archiver]):
+        for group in (self.gateways + self.pullers, self.others, [self.archiver], [self.agent]):
             for process in group:
                 process.terminate()
             deadline = time.monotonic() + STOP_SECONDS
@@ -181,7 +230,19 @@ class Supervisor:
         while not process.ready.wait(0.05):
             if process.is_dead or time.monotonic() > deadline or self._stop.is_set():
                 self.stop()
+                if process is self.agent and process.exit_code == EXIT_WRONG_PASSPHRASE:
+                    raise KeyringError("The passphrase is not right. Nothing was started.")
                 raise UnavailableError(f"The {process.name} did not start; the lines above say why.")
 
     def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
         self._stop.set()
+
+
+def _pullers(data: Path, listen: Listen) -> list[Process]:
+    """The workers of the POP3 server, where one is wanted."""
+    if not (listen.pop3s or listen.pop3):
+        return []
+    places = [word for place in listen.pop3s for word in ("--pop3s", place)]
+    places += [word for place in listen.pop3 for word in ("--pop3", place)]
+    command = [sys.executable, "-m", "gateway.pop3", "--data", str(data)]
+    return [Process(f"pop3 {n}", [*command, "--worker", str(n), *places]) for n in range(os.cpu_count() or 1)]

@@ -40,8 +40,8 @@ _ADDRESS_IN_BRACKETS = re.compile(r"<([^<>\s]+@[^<>\s]+)>")
 Mark = Callable[[str], str]
 """Turns a word into the term it is kept as in a field."""
 
-Rarity = Callable[[tantivy.Query], float]
-"""How rare what this query finds is among what the caller may see; above 0."""
+Rarity = Callable[[query.Text], float]
+"""How rare what this text finds is among what the caller may see; above 0."""
 
 
 class Scope(msgspec.Struct, frozen=True):
@@ -129,7 +129,7 @@ class Compiler:
         found = _any(list(fields.values()))
         if self._rarity is None or not fields:
             return found
-        rarity = self._rarity(found)
+        rarity = self._rarity(node)
         return tantivy.Query.disjunction_max_query(
             [tantivy.Query.const_score_query(one, _WORTH[field] * rarity) for field, one in fields.items()],
             tie_breaker=_FOUND_IN_MORE,

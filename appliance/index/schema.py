@@ -26,6 +26,9 @@ from appliance.mail.facts import Mailbox
 SCHEMA_VERSION = 1
 """Goes up whenever the meaning of a field changes; an index of another version is built anew."""
 
+FINGERPRINT = 24
+"""Bits of an id's fingerprint in what messages are sorted by."""
+
 HiddenRole = Literal["bcc", "expanded", "recipient"]
 
 # Caps: what one message can make of the index. Each is far above what people write.
@@ -165,9 +168,9 @@ def hidden_word(archive: str, kind: Literal["bcc", "participant"], word: str) ->
 
 
 def order_key(date: int, identity: str) -> int:
-    """Sorts by date, then by a 24-bit fingerprint of the id: the same order after every merge of segments."""
-    fingerprint = hashlib.blake2b(identity.encode("utf-8", "replace"), digest_size=3).digest()
-    return (clamp_date(date) << 24) | int.from_bytes(fingerprint)
+    """Sorts by date, then by a fingerprint of the id: the same order after every merge of segments."""
+    fingerprint = hashlib.blake2b(identity.encode("utf-8", "replace"), digest_size=FINGERPRINT // 8).digest()
+    return (clamp_date(date) << FINGERPRINT) | int.from_bytes(fingerprint)
 
 
 def recency(date: int) -> int:

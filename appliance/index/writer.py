@@ -1,98 +1,218 @@
-"""Putting documents into the index: the one writer of an index folder.
+"""Putting documents into the index: the one writer of an index, shard by shard.
 
-The caller follows the catalogue's change sequence: it puts and deletes documents, then commits with the number
-that they reach. After a crash, or when the writer reports ``UnavailableError``, it goes on from ``sequence``;
-putting a document again replaces it, so nothing is doubled.
+The caller follows the catalogue's change sequence: it puts each changed message's document with its shard and its
+change number, in the order of the numbers, then commits. ``reached`` tells for each shard from which number on to go
+on, after a crash or an UnavailableError too; putting a document again replaces it, so nothing is doubled.
+
+Tantivy works in memory. What it has committed is searchable at once; the mirror on the disk follows some seconds
+later, since segments of a second are merged away soon. It does not have to be newer: whatever it lacks is put again.
 """
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
-from pathlib import Path
+import logging
+import time
+from collections.abc import Callable
 
-import tantivy
-
-from appliance.errors import ConflictError, UnavailableError
+from appliance.errors import ConflictError, DamageError, MailkeepError, UnavailableError
 from appliance.files import FILES, Files, create_directory
-from appliance.index import schema, state
-from appliance.index.engine import is_engine_failure
+from appliance.index import live, schema
+from appliance.index import manifest as m
+from appliance.index.mirror import LOCK, Mirror, Stamp
+from appliance.index.place import Place
+from appliance.index.shard_writer import ShardWriter
+from appliance.index.state import STATE, write_state
 
-_THREADS = 1  # the rest of the projection needs the other cores
+log = logging.getLogger(__name__)
+
+HEAP = 48 * 2**20
+"""Bytes in which one shard gathers documents before they become a segment."""
+
+MOST_OPEN = 2
+"""Shards that are open at a time: the one that mail comes into, and one that is caught up."""
+
+BUSY_SECONDS, REST_SECONDS = 30.0, 3.0
+"""How far the mirror may lag behind while documents keep coming, and while nothing comes."""
+
+UNUSED_SECONDS = 600.0
+"""A shard that nothing was put into for so long leaves the memory, but for the newest."""
 
 
 class IndexWriter:
-    """Writes the index in ``folder``, which is made where it does not exist.
+    """Writes the index of ``place``.
 
-    An index that is missing, damaged or of another schema version is replaced by an empty one: ``sequence`` is 0
-    then, and everything has to be put again. ``fresh`` starts an empty one beside the index in use, which goes on
-    being searched until ``publish``.
+    A shard whose sealed files are missing, damaged, of another version or of changes beyond ``newest`` (the catalogue's
+    last change number) is begun anew: ``reached`` is 0 then. ``before_save`` is called before the mirror is written, to
+    make durable what the numbers in it stand for.
 
-    Raises ConflictError where another process writes this folder. All other trouble of the index is an
-    UnavailableError: what was put since the last commit is gone from the writer, and ``sequence`` says where to
-    go on.
+    Raises ConflictError where another process writes this index. All other trouble is an UnavailableError, after which
+    the writer has to be closed: what was put since the last commit is gone.
     """
 
-    def __init__(self, folder: Path, *, heap: int = 64 * 2**20, fresh: bool = False, files: Files = FILES) -> None:
-        self._folder = folder
+    def __init__(
+        self,
+        place: Place,
+        *,
+        newest: int,
+        before_save: Callable[[], None] = lambda: None,
+        heap: int = HEAP,
+        files: Files = FILES,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._place = place
+        self._before_save = before_save
         self._heap = heap
         self._files = files
-        self._schema = schema.build()
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        create_directory(files, folder)
+        self._clock = clock
+        self._mirror = Mirror(place, files=files)
+        place.sealed.parent.mkdir(parents=True, exist_ok=True)
+        create_directory(files, place.sealed)
         self._lock = self._take_lock()
+        self._open: dict[int, ShardWriter] = {}  # the one used last at the end
+        self._used: dict[int, float] = {}
+        self._stamps: dict[int, Stamp | None] = {}  # of the manifests of cold shards
         try:
-            found = None if fresh else self._usable()
-            self._published = not fresh
-            self._state = found or self._start()
-            self._writer = self._open()
-            if self._published:
-                state.drop_others(folder, keep=self._state.generation)
+            self._mirror.drop_strangers()
+            self._cold = self._sound(newest)
+            live.make(place.root, place.live)
+            self._write_state()
+            self._remove_leftovers()
         except BaseException:
             files.close(self._lock)
             raise
+        self._saved_at = clock()
 
-    @property
-    def sequence(self) -> int:
-        """The change number that the last commit reached; 0 for an index that holds nothing yet."""
-        return self._state.sequence
+    def reached(self, shard: int) -> int:
+        """The change number up to which this shard's documents are put; 0 for a shard that holds nothing yet."""
+        if shard in self._open:
+            return self._open[shard].put_up_to
+        return self._cold[shard].sequence if shard in self._cold else 0
 
-    def put(self, document: schema.Document) -> None:
+    def put(self, document: schema.Document, *, shard: int, change: int) -> None:
         """Add the document, or replace the one with its id. Not to be found before ``commit``."""
-        converted = schema.convert(document)
-        with self._recovering():
-            self._writer.delete_documents_by_term("id", schema.clean(document.id))
-            self._writer.add_document(converted)
+        self._opened(shard).put(document, change)
 
-    def delete(self, id: str) -> None:
-        """Take the document with this id out; nothing happens where there is none."""
-        with self._recovering():
-            self._writer.delete_documents_by_term("id", schema.clean(id))
+    def skip(self, *, shard: int, change: int) -> None:
+        """There is no document for this change."""
+        self._opened(shard).put_up_to = change
 
-    def commit(self, sequence: int) -> None:
-        """Make everything put and deleted so far durable and searchable, as what reaches ``sequence``."""
-        with self._recovering():
-            opstamp = self._writer.commit()
-            reached = state.State(schema.SCHEMA_VERSION, self._state.generation, sequence, opstamp)
-            if self._published:
-                state.write(self._folder, reached, files=self._files)
-        self._state = reached
+    def commit(self) -> None:
+        """Make everything put so far searchable."""
+        for one in self._open.values():
+            if one.committed < one.put_up_to:
+                one.commit()
+        self._write_state()
+        if self._clock() - self._saved_at >= BUSY_SECONDS:
+            self._save_all()
 
-    def publish(self) -> None:
-        """Let the index begun with ``fresh`` take the place of the one in use, as of the last commit."""
-        state.write(self._folder, self._state, files=self._files)
-        self._published = True
-        state.drop_others(self._folder, keep=self._state.generation)
+    def rest(self) -> bool:
+        """Nothing is to be put just now: bring the mirror up to date, after a while. Returns False where a shard has
+        lost its sealed manifest or has got another one, so that it has to be put again."""
+        now = self._clock()
+        if now - self._saved_at >= REST_SECONDS:
+            self._save_all()
+        newest = max((*self._open, *self._cold), default=0)
+        for shard in [one for one in self._open if one != newest and now - self._used[one] >= UNUSED_SECONDS]:
+            self._leave(shard)
+        lost = [shard for shard in self._cold if self._mirror.stamp(shard) != self._stamps[shard]]
+        for shard in lost:
+            log.warning("shard %s of the search index is made anew from the log", shard)
+            self._mirror.drop(shard)
+            del self._cold[shard]
+        if lost:
+            self._write_state()
+        return not lost
 
     def close(self) -> None:
-        """Finish merges and let go of the folder. What was not committed is dropped."""
-        with contextlib.suppress(ValueError):
-            self._writer.wait_merging_threads()
-        self._files.close(self._lock)
+        """Bring the mirror up to date and give everything back. What was not committed is dropped."""
+        try:
+            for shard in list(self._open):
+                try:
+                    self._leave(shard, commit=False)
+                except MailkeepError as error:
+                    log.error("shard %s of the search index: %s", shard, error.message)
+            (self._place.live / STATE).unlink(missing_ok=True)
+            live.remove(self._place.root, self._place.written)
+        finally:
+            self._files.close(self._lock)
+
+    # -- shards -----------------------------------------------------------------------------------------------
+
+    def _opened(self, shard: int) -> ShardWriter:
+        if shard not in self._open:
+            while len(self._open) >= MOST_OPEN:
+                self._leave(next(iter(self._open)))
+            self._open[shard] = self._restored(shard)
+        one = self._open.pop(shard)
+        self._open[shard] = one
+        self._used[shard] = self._clock()
+        return one
+
+    def _restored(self, shard: int) -> ShardWriter:
+        try:
+            opened = ShardWriter(self._place, self._mirror, shard, self._cold.get(shard), heap=self._heap)
+        except DamageError as error:
+            self._mirror.drop(shard)
+            self._cold.pop(shard, None)
+            raise UnavailableError(f"{error.message} It becomes searchable again shard by shard.") from error
+        self._cold.pop(shard, None)
+        return opened
+
+    def _leave(self, shard: int, *, commit: bool = True) -> None:
+        """Give a shard's memory back, with all that was put into it in the mirror."""
+        one = self._open.pop(shard)
+        try:
+            if commit and one.committed < one.put_up_to:
+                one.commit()
+            one.finish_merges()
+            if not (one.mirrored and one.manifest and one.manifest.threads):
+                self._save(one, closing=True)
+        finally:
+            if one.manifest is not None:
+                self._cold[shard] = one.manifest
+                self._stamps[shard] = self._mirror.stamp(shard)
+            try:
+                self._write_state()
+            finally:
+                one.close()
+
+    def _save_all(self) -> None:
+        for one in self._open.values():
+            if not one.mirrored:
+                self._save(one)
+        self._saved_at = self._clock()
+
+    def _save(self, one: ShardWriter, *, closing: bool = False) -> None:
+        try:
+            self._before_save()
+            one.save(closing=closing)
+        except OSError as error:
+            # The mirror only spares work at the next start: the log and the catalogue have it all.
+            log.error("the search index cannot be written to the disk: %s", error.strerror)
+
+    # -- what is there at the start ---------------------------------------------------------------------------
+
+    def _sound(self, newest: int) -> dict[int, m.Manifest]:
+        sound = {}
+        for shard in self._mirror.shards():
+            self._stamps[shard] = self._mirror.stamp(shard)
+            try:
+                found = self._mirror.manifest(shard)
+            except DamageError:
+                found = None
+            if found is not None and found.sequence <= newest:
+                sound[shard] = found
+            else:
+                self._mirror.drop(shard)
+        return sound
+
+    def _remove_leftovers(self) -> None:
+        """What a killed writer had open."""
+        live.remove(self._place.root, self._place.written)
 
     def _take_lock(self) -> int:
-        path = self._folder / "writer.lock"
-        with contextlib.suppress(FileExistsError):
+        path = self._place.sealed / LOCK
+        if not path.exists():
             self._files.close(self._files.create(path, 0o600))
         descriptor = self._files.open(path)
         if not self._files.lock(descriptor):
@@ -102,57 +222,9 @@ class IndexWriter:
             )
         return descriptor
 
-    def _usable(self) -> state.State | None:
-        """The state of an index that opens, is of this version and not older than its state; else None."""
-        found = state.read(self._folder, files=self._files)
-        if found is None or found.schema != schema.SCHEMA_VERSION:
-            return None
-        if not state.reaches(self._folder, found, files=self._files):
-            return None
-        try:
-            index = tantivy.Index.open(str(self._folder / found.generation))
-            index.searcher()
-        except BaseException as error:
-            if not is_engine_failure(error):
-                raise
-            return None
-        return found
-
-    def _start(self) -> state.State:
-        """An empty index in a new generation; published at once where no other one is in use."""
-        generation = state.new_generation()
-        create_directory(self._files, self._folder / generation)
-        tantivy.Index(self._schema, str(self._folder / generation))
-        begun = state.State(schema.SCHEMA_VERSION, generation, 0, 0)
-        if self._published:
-            state.write(self._folder, begun, files=self._files)
-        return begun
-
-    def _open(self) -> tantivy.IndexWriter:
-        index = tantivy.Index.open(str(self._folder / self._state.generation))
-        writer = index.writer(heap_size=self._heap, num_threads=_THREADS)
-        writer.garbage_collect_files()  # what a killed writer began and never committed
-        return writer
-
-    @contextlib.contextmanager
-    def _recovering(self) -> Iterator[None]:
-        """A failed call leaves Tantivy's writer dead: open another one at the last commit, and say so."""
-        try:
-            yield
-        except BaseException as error:
-            if not is_engine_failure(error):
-                raise
-            del self._writer
-            try:
-                self._writer = self._open()
-            except BaseException as again:
-                if not is_engine_failure(again):
-                    raise
-                raise UnavailableError(
-                    "The search index cannot be written. The mail itself is safe; it becomes searchable once the "
-                    "disk takes writes again."
-                ) from error
-            raise UnavailableError(
-                "The search index was interrupted and has been taken up again from its last commit. "
-                "The mail itself is safe."
-            ) from error
+    def _write_state(self) -> None:
+        hot = tuple(
+            m.Hot(one.shard, one.folder, one.committed, one.documents, one.live_bytes()) for one in self._open.values()
+        )
+        cold = tuple(m.Cold(shard, found.mark) for shard, found in self._cold.items())
+        write_state(self._place, m.State(schema.SCHEMA_VERSION, hot, cold), files=self._files)

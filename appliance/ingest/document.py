@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Container, Sequence
 
 from appliance.catalogue.store import RecordRow
 from appliance.index.schema import Document, Hidden, HiddenRole
@@ -11,11 +11,11 @@ from appliance.mail.facts import Mailbox, MessageFacts
 
 
 def document(
-    message: str, facts: MessageFacts, rows: Sequence[RecordRow], people: Collection[Participant], doors: frozenset[str]
+    message: str, facts: MessageFacts, rows: Sequence[RecordRow], people: Collection[Participant], doors: Container[str]
 ) -> Document:
     """The document of a message whose records are ``rows``, first received first.
 
-    ``people`` are those of all their envelopes; ``doors`` are the addresses of journal mailboxes, which are nobody's
+    ``people`` are those of all their envelopes; ``doors`` are the addresses that lead to mailboxes, which are nobody's
     and no recipients.
 
     All records say the same (that is what makes them one message), so what is displayed comes from ``facts``, those

@@ -1,7 +1,7 @@
 """The projection: from the log to the catalogue and the index, each record exactly once.
 
 Catalogue rows and the cursor are one transaction. The index follows the catalogue's change sequence: every new or
-changed message has the next number in it, an index commit remembers the number it reached, and whatever lies
+changed message has the next number in it, each shard of the index remembers the number it reached, and whatever lies
 beyond is made again. Putting a document replaces the one before it, so making it twice does no harm.
 """
 
@@ -20,17 +20,18 @@ from appliance.catalogue.store import Catalogue, Changed, Projected, RecordRow
 from appliance.errors import DamageError, NotFoundError, StorageError
 from appliance.extract.pool import ExtractPool
 from appliance.extract.protocol import Described
+from appliance.index.shard import shard_of
 from appliance.index.writer import IndexWriter
 from appliance.ingest.document import document
 from appliance.ingest.owners import Owners
 from appliance.ingest.system_log import SYSTEM_MAILBOX
-from appliance.keys.keyring import Unlocked
+from appliance.keys.access import Keys
 from appliance.mail.audience import Participant, audience
 from appliance.mail.facts import MessageFacts, Provenance
 from appliance.mail.journal import owners_addresses
 from appliance.settings.store import Settings
 from appliance.store.format import RecordType
-from appliance.store.reader import LogReader, Record, RecordRef, VolumeInfo
+from appliance.store.reader import Damage, LogReader, Record, RecordRef, Tombstone, VolumeInfo
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +53,9 @@ each thousand recipients. Whose a message is comes from all of them."""
 
 AGAIN_SECONDS = 30.0
 """How long a volume that the disk does not give is left alone; the others go on meanwhile."""
+
+
+_NEVER = -1
 
 
 class _Read(NamedTuple):
@@ -80,7 +84,7 @@ class Projector:
         self,
         *,
         reader: LogReader,
-        keyring: Unlocked,
+        keyring: Keys,
         settings: Settings,
         catalogue: Catalogue,
         index: IndexWriter,
@@ -106,7 +110,7 @@ class Projector:
         self._ended: list[str] = []
         self._passed: dict[str, int] = {}
         self._left_alone: dict[str, float] = {}
-        self._put = self._common_ground()
+        self._caught_up = _NEVER
         self._uncommitted = 0
         self._committed_at = clock()
         self.damaged: list[str] = []
@@ -128,6 +132,10 @@ class Projector:
             self._batches = None
             self._finish_volumes()
             self._commit_index(force=True)
+            if not self._index.rest():
+                self._caught_up = _NEVER
+                self._catch_up()
+                self._commit_index(force=True)
             return 0
         self._project(batch)
         self._commit_index()
@@ -193,7 +201,7 @@ class Projector:
     def _records(self) -> Iterator[Record]:
         self._ended, self._passed = [], {}
         for volume in self._reader.volumes():
-            if volume.path in self._finished or volume.mailbox == SYSTEM_MAILBOX:
+            if volume.path in self._finished or volume.mailbox == SYSTEM_MAILBOX or self._is_sealed(volume.mailbox):
                 continue
             if self._left_alone.get(volume.path, 0.0) > self._clock():
                 continue
@@ -208,9 +216,17 @@ class Projector:
             if volume.closed or volume.sealed:
                 self._ended.append(volume.path)
 
+    def _is_sealed(self, mailbox: bytes) -> bool:
+        try:
+            return self._keyring.is_sealed(mailbox)
+        except NotFoundError:
+            return False  # reading tells that the keys are missing
+
     def _records_of(self, volume: VolumeInfo) -> Iterator[Record]:
         for found in self._reader.scan(volume, self._cursors.get(volume.path, 0), sync=True):
-            if not isinstance(found, RecordRef):
+            if isinstance(found, Tombstone):
+                self._passed[volume.path] = found.end
+            elif isinstance(found, Damage):
                 self._note_damage(f"{volume.path} at {found.offset}: {found.what}")
                 self._passed[volume.path] = found.end
             elif found.type == RecordType.MESSAGE:
@@ -251,6 +267,8 @@ class Projector:
         self._cursors.update(cursors)
         read = {one.ref.record_id: one for one in batch}
         self._index_messages(changed, read)
+        if changed:
+            self._caught_up = changed[-1].change
 
     def _projected(self, one: _Read) -> Projected:
         ref, described = one.ref, one.described
@@ -273,12 +291,16 @@ class Projector:
             unparsed=reading.kind == "unparsed",
             addresses=people,
             archives=self._owners.archives(people, received_at, ref.mailbox),
+            shard=shard_of(ref.record_id),
         )
 
     def _addresses(self, one: _Read) -> list[str]:
-        """The addresses that would make their holders owners; the mailboxes' own are nobody's."""
+        """The addresses that would make their holders owners; the mailboxes' own are nobody's.
+
+        Those of a caught domain are kept: whoever is given one later gets the mail that came for it.
+        """
         found = owners_addresses(one.described.reading, one.described.facts, one.provenance)
-        return [address for address in found if address not in self._doors]
+        return [address for address in found if address not in self._doors.addresses]
 
     def _create_users(self, batch: Sequence[_Read]) -> None:
         if self._create_user is None:
@@ -301,10 +323,15 @@ class Projector:
     # -- the catalogue to the index ---------------------------------------------------------------------------
 
     def _catch_up(self) -> None:
-        """Make the documents anew that the catalogue changed and the index does not hold yet."""
-        while changed := self._catalogue.changed_after(self._put, REREAD):
-            self._index_messages(changed, {})
-            self._commit_index()
+        """Make the documents anew that the catalogue changed and the index does not hold yet, shard by shard."""
+        change = self._catalogue.value("change")
+        if change == self._caught_up:
+            return
+        for shard in self._catalogue.newest_changes():
+            while changed := self._catalogue.changed_after(shard, self._index.reached(shard), REREAD):
+                self._index_messages(changed, {})
+                self._commit_index()
+        self._caught_up = change
 
     def _index_messages(self, changed: Sequence[Changed], read: dict[bytes, _Read]) -> None:
         """Put the documents of these messages, in the order of the change sequence.
@@ -320,9 +347,11 @@ class Projector:
                 if form is not None:
                     facts = facts or form.described.facts
                     people.update(self._people(row, form))
-            if facts is not None:
-                self._index.put(document(one.message, facts, rows[one.n], people, self._doors))
-            self._put = one.change
+            if facts is None:
+                self._index.skip(shard=one.shard, change=one.change)
+            else:
+                made = document(one.message, facts, rows[one.n], people, self._doors)
+                self._index.put(made, shard=one.shard, change=one.change)
             self._uncommitted += 1
 
     def _read_again(self, row: RecordRow) -> _Read | None:
@@ -342,22 +371,11 @@ class Projector:
             self._doors,
         )
 
-    def _common_ground(self) -> int:
-        """The change up to which catalogue and index agree.
-
-        A power cut can take the catalogue's last commits and leave the index's: it does not sync what can be made
-        again. The numbers that are lost are given out anew, so the index must not claim to have seen them.
-        """
-        change = self._catalogue.value("change")
-        if self._index.sequence > change:
-            self._index.commit(change)
-        return self._index.sequence
-
     def _commit_index(self, *, force: bool = False) -> None:
         now = self._clock()
         due = self._uncommitted >= COMMIT_DOCUMENTS or now - self._committed_at >= COMMIT_SECONDS
         if self._uncommitted and (force or due):
-            self._index.commit(self._put)
+            self._index.commit()
             self._uncommitted = 0
             self._committed_at = now
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 import msgspec
 
 from appliance.errors import DamageError
-from appliance.keys.keyring import Unlocked
+from appliance.keys.access import Keys
 from appliance.mail.facts import Provenance
 from appliance.settings import events
 from appliance.settings.store import LogPosition, Settings
@@ -41,7 +41,7 @@ class SystemLog:
     """The one writer of settings and audit. Threads may share it."""
 
     def __init__(
-        self, *, reader: LogReader, writer: LogWriter, keyring: Unlocked, settings: Settings,
+        self, *, reader: LogReader, writer: LogWriter, keyring: Keys, settings: Settings,
         clock: Callable[[], float] = time.time,
     ) -> None:  # fmt: skip
         self._reader = reader

@@ -1,9 +1,10 @@
 """The keyring: one file that holds every key of the archive, wrapped.
 
-``keyring.json`` has the appliance key in slots (passphrase, recovery key, keyfile), each of which opens it alone;
-under the appliance key lie the key that signs seals and, for each mailbox, its private key and its content key. A
-``Keyring`` is what can be known without opening it, an ``Unlocked`` what can be done afterwards. docs/format.md
-specifies the file.
+``keyring.json`` has the appliance key in slots (passphrase, recovery key, keyfile, systemd credential), each of which
+opens it alone; under the appliance key lie the key that signs seals and, for each mailbox that is not sealed, its
+private key and its content key. Each mailbox's own password and tokens wrap its private key too. A ``Keyring`` is
+what can be done without the appliance key, an ``Unlocked`` what can be done with it. docs/format.md specifies the
+file.
 """
 
 from __future__ import annotations
@@ -11,80 +12,33 @@ from __future__ import annotations
 import hmac
 import os
 import threading
-import time
-import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
 from uuid import UUID, uuid4
 
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 
-from appliance.errors import ConflictError, DamageError, KeyringError, NotFoundError
+from appliance.errors import ConflictError, KeyringError, SignInError, UsageError
 from appliance.files import FILES, Files, create_file, read_file, replace_file
-from appliance.keys import recovery
-from appliance.keys.envelope import KEY_SIZE, MailboxKeyPair, derive, unwrap, wrap
+from appliance.keys import mailbox_keys, recovery, slots, stored
+from appliance.keys.envelope import KEY_SIZE, MailboxKeyPair, unwrap, wrap
+from appliance.keys.mailbox_keys import Grants, UnlockedMailbox
+from appliance.keys.management import NewMailbox, NewToken, SlotInfo, SlotKind, TokenInfo
+from appliance.keys.stored import Argon2, KeyringData, KeyringFile, MailboxKeys, Slot, aad, purpose_key
 
-FORMAT_VERSION = 1
-SlotKind = Literal["passphrase", "recovery", "keyfile"]
-
-_INFO = b"mailkeep key v1\x00"
 _KEYFILE_MODE = 0o600
 
 
-class Argon2(msgspec.Struct, frozen=True):
-    """Cost of trying one passphrase (RFC 9106): memory in KiB, passes, lanes."""
-
-    memory: int = 64 * 1024
-    passes: int = 3
-    lanes: int = 1
-
-
-class Slot(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One way to the appliance key."""
-
-    kind: SlotKind
-    salt: bytes
-    wrapped: bytes  # the appliance key
-    created: int  # microseconds since 1970-01-01 UTC
-    argon2: Argon2 | None = None  # for what a person thought of
-
-
-class MailboxKeys(msgspec.Struct, frozen=True):
-    """One mailbox's keys: what seals, and, wrapped, what opens and what its content hashes are keyed with."""
-
-    public: bytes
-    private: bytes
-    content: bytes
-    created: int
-
-
-class KeyringData(msgspec.Struct, frozen=True):
-    """The content of the file. Byte strings are base64 in the JSON."""
-
-    version: int
-    archive: UUID
-    slots: tuple[Slot, ...]
-    verify_key: bytes
-    signing_key: bytes
-    mailboxes: dict[str, MailboxKeys]
-
-
-class _File(msgspec.Struct, frozen=True):
-    keyring: KeyringData
-    mac: bytes
-
-
 class Keyring:
-    """A locked keyring: public knowledge only."""
+    """A locked keyring: public knowledge, and the mailboxes that their own passwords open."""
 
-    def __init__(self, path: Path, data: KeyringData, mac: bytes, *, files: Files = FILES) -> None:
+    def __init__(self, path: Path, file: KeyringFile, *, argon2: Argon2, files: Files) -> None:
         """Made by ``load``."""
         self._path = path
-        self._data = data
-        self._mac = mac
+        self._file = file
+        self._data = file.keyring
+        self._argon2 = argon2
         self._files = files
 
     @classmethod
@@ -99,51 +53,58 @@ class Keyring:
     ) -> tuple[Unlocked, str]:
         """A new keyring at ``path``, durable, and its recovery key as text, which is kept nowhere.
 
-        ``keyfile`` is where to write a new keyfile that opens the keyring unattended. Raises ConflictError where
-        one of the files exists, KeyringError where the disk does not take them.
+        ``keyfile`` is where to write a new keyfile that opens the keyring unattended. ``argon2`` is what a try of a
+        passphrase or a mailbox's password costs. Raises ConflictError where one of the files exists, KeyringError
+        where the disk does not take them.
         """
         if files.exists(path):
             raise ConflictError(f"There is a keyring at {path} already; it is left as it is.")
         appliance_key = os.urandom(KEY_SIZE)
         archive = uuid4()
         secret = recovery.new_secret()
-        slots = [_make_slot("recovery", secret, appliance_key, archive, None)]
+        made = [slots.make(archive, (), "recovery", secret, appliance_key)]
         if passphrase is not None:
-            slots.append(_make_slot("passphrase", _spelled(passphrase), appliance_key, archive, argon2))
+            spelled = slots.spelled(passphrase)
+            made.append(slots.make(archive, made, "passphrase", spelled, appliance_key, argon2=argon2))
         key = os.urandom(KEY_SIZE)
         if keyfile is not None:
-            slots.append(_make_slot("keyfile", key, appliance_key, archive, None))
+            made.append(slots.make(archive, made, "keyfile", key, appliance_key))
         signing = Ed25519PrivateKey.generate()
+        wrapping = purpose_key(appliance_key, "wrap")
         data = KeyringData(
-            version=FORMAT_VERSION,
+            version=stored.FORMAT_VERSION,
             archive=archive,
-            slots=tuple(slots),
+            slots=tuple(made),
             verify_key=signing.public_key().public_bytes_raw(),
-            signing_key=wrap(_derived(appliance_key, "wrap"), signing.private_bytes_raw(), _aad(archive, "signing")),
+            signing_key=wrap(wrapping, signing.private_bytes_raw(), aad(archive, "signing")),
+            base=wrap(wrapping, os.urandom(KEY_SIZE), aad(archive, "base")),
             mailboxes={},
         )
-        text = _encode(data, appliance_key)
+        text = stored.encode(data, appliance_key)
         try:
             # The keyfile first: a keyring whose keyfile was lost in a power cut would not start unattended.
             if keyfile is not None:
-                create_file(files, keyfile, key.hex().encode() + b"\n", _KEYFILE_MODE)
+                _write_keyfile(files, keyfile, key)
             try:
                 create_file(files, path, text)
             except OSError:
                 if keyfile is not None:
                     files.unlink(keyfile)
                 raise
-        except FileExistsError as error:
-            raise ConflictError(f"There is a file {error.filename} already; it is left as it is.") from error
         except OSError as error:
             raise _not_written(error) from error
-        return Unlocked(path, data, appliance_key, files=files), recovery.to_text(secret)
+        return Unlocked(path, data, appliance_key, argon2=argon2, files=files), recovery.to_text(secret)
 
     @classmethod
-    def load(cls, path: Path, *, files: Files = FILES) -> Keyring:
+    def load(
+        cls,
+        path: Path,
+        *,
+        argon2: Argon2 = Argon2(),  # noqa: B008 - frozen
+        files: Files = FILES,
+    ) -> Keyring:
         """The keyring at ``path``. Raises KeyringError where it is missing or cannot be read."""
-        data = _decode(path, files)
-        return cls(path, data.keyring, data.mac, files=files)
+        return cls(path, stored.load(path, files), argon2=argon2, files=files)
 
     @property
     def archive_id(self) -> UUID:
@@ -156,79 +117,98 @@ class Keyring:
         return self._data.verify_key
 
     @property
-    def slots(self) -> tuple[SlotKind, ...]:
-        """The ways there are to unlock it."""
-        return tuple(slot.kind for slot in self._data.slots)
+    def mailboxes(self) -> Mapping[bytes, bytes]:
+        """Public key of each mailbox by its id; who can write the file can have put others there."""
+        return _public_keys(self._data)
 
     @property
-    def mailboxes(self) -> Mapping[bytes, bytes]:
-        """Public key of each mailbox by its id."""
-        return {bytes.fromhex(name): keys.public for name, keys in self._data.mailboxes.items()}
+    def digest(self) -> bytes:
+        """32 bytes that change with whatever the keyring holds."""
+        return stored.digest(self._data)
+
+    def slots(self) -> tuple[SlotInfo, ...]:
+        """The ways there are to unlock it."""
+        return slots.infos(self._data)
 
     def public_key(self, mailbox_id: bytes) -> bytes:
         """A mailbox's public key. Raises NotFoundError."""
-        return _keys_of(self._data, mailbox_id).public
+        return self._data.mailbox(mailbox_id).public
+
+    def is_sealed(self, mailbox_id: bytes) -> bool:
+        """Whether only the mailbox's own password opens its mail. Raises NotFoundError."""
+        return self._data.mailbox(mailbox_id).is_sealed
+
+    def open_mailbox(self, mailbox_id: bytes, secret: str) -> UnlockedMailbox:
+        """Open a mailbox by its password or one of its tokens. Raises SignInError where it does not fit."""
+        return UnlockedMailbox(mailbox_id, MailboxKeyPair(self.open_private(mailbox_id, secret)))
+
+    def open_private(self, mailbox_id: bytes, secret: str) -> bytes:
+        """The mailbox's private key (96 bytes), as ``open_mailbox`` opens it. Raises SignInError."""
+        return mailbox_keys.open_private(self._data, mailbox_id, secret)
 
     def unlock_with_passphrase(self, passphrase: str) -> Unlocked:
         """Raises KeyringError where it does not fit."""
-        return self._unlock("passphrase", _spelled(passphrase), "The passphrase is not right.")
+        return self._unlock("passphrase", slots.spelled(passphrase), "The passphrase is not right.")
 
     def unlock_with_recovery_key(self, text: str) -> Unlocked:
         """Raises KeyringError where it is mistyped or does not fit."""
         return self._unlock(
             "recovery",
             recovery.from_text(text),
-            "The recovery key is well-formed, but belongs to another archive.",
+            "The recovery key is well-formed, but belongs to another archive, or a newer one has taken its place.",
         )
 
     def unlock_with_keyfile(self, path: Path) -> Unlocked:
         """Raises KeyringError where the keyfile is missing, is none, or does not fit."""
-        try:
-            key = bytes.fromhex(read_file(self._files, path).decode("ascii").strip())
-        except OSError as error:
-            raise KeyringError(
-                f"The keyfile {path} cannot be read ({error.strerror}). The passphrase or the recovery key opens "
-                "the archive too."
-            ) from error
-        except ValueError as error:
-            raise KeyringError(f"{path} is no keyfile of mailkeep.") from error
-        return self._unlock("keyfile", key, f"The keyfile {path} belongs to another archive.")
+        return self._unlock(
+            "keyfile",
+            _read_keyfile(self._files, path),
+            f"The keyfile {path} belongs to another archive, or its slot was removed.",
+        )
+
+    def unlock_with_credential(self, secret: bytes) -> Unlocked:
+        """By the bytes that systemd has decrypted. Raises KeyringError where they do not fit."""
+        return self._unlock(
+            "credential", secret, "The systemd credential belongs to another archive, or its slot was removed."
+        )
 
     def _unlock(self, kind: SlotKind, secret: bytes, refusal: str) -> Unlocked:
-        slots = [slot for slot in self._data.slots if slot.kind == kind]
-        if not slots:
+        if all(slot.kind != kind for slot in self._data.slots):
             raise KeyringError(f"This archive cannot be unlocked by {kind}: it was not set up so.")
-        for slot in slots:
-            try:
-                appliance_key = unwrap(
-                    _slot_key(secret, slot.salt, slot.argon2), slot.wrapped, _aad(self._data.archive, kind)
-                )
-            except DamageError:
-                continue
-            if not hmac.compare_digest(_mac(self._data, appliance_key), self._mac):
-                raise KeyringError(
-                    "The keyring opens, but somebody or something has changed it. No mail was lost by that; put "
-                    f"back a copy of {self._path} from before."
-                )
-            return Unlocked(self._path, self._data, appliance_key, files=self._files)
-        raise KeyringError(refusal)
+        found = slots.opened(self._data, kind, secret)
+        if found is None:
+            raise KeyringError(refusal)
+        if not self._file.is_authentic(found[1]):
+            raise KeyringError(
+                "The keyring opens, but somebody or something has changed it. No mail was lost by that; put "
+                f"back a copy of {self._path} from before."
+            )
+        return Unlocked(self._path, self._data, found[1], argon2=self._argon2, files=self._files)
 
 
 class Unlocked:
-    """An unlocked keyring. Threads may share it; secrets do not show in its repr."""
+    """An unlocked keyring (``management.KeyManagement``). Threads may share it; secrets do not show in its repr."""
 
-    def __init__(self, path: Path, data: KeyringData, appliance_key: bytes, *, files: Files = FILES) -> None:
-        """Made by ``Keyring``. Raises KeyringError where the keyring's signing key does not open."""
+    def __init__(
+        self, path: Path, data: KeyringData, appliance_key: bytes, *, argon2: Argon2, files: Files = FILES
+    ) -> None:
+        """Made by ``Keyring``. Raises DamageError where the keyring's own keys do not open."""
         self._path = path
         self._data = data
         self._appliance_key = appliance_key
+        self._argon2 = argon2
         self._files = files
         self._lock = threading.Lock()
-        self._wrapping = _derived(appliance_key, "wrap")
-        self._pairs: dict[bytes, MailboxKeyPair] = {}
+        self._wrapping = purpose_key(appliance_key, "wrap")
+        self._base = unwrap(self._wrapping, data.base, data.aad("base")) if data.base else appliance_key
         self._signing = Ed25519PrivateKey.from_private_bytes(
-            unwrap(self._wrapping, data.signing_key, _aad(data.archive, "signing"))
+            unwrap(self._wrapping, data.signing_key, data.aad("signing"))
         )
+        self._pairs: dict[bytes, MailboxKeyPair] = {}
+        self._begun: bytes | None = None
+        self._grants = Grants()
+
+    # -- using the keys (access.Keys) --------------------------------------------------------------------------------
 
     @property
     def archive_id(self) -> UUID:
@@ -243,158 +223,285 @@ class Unlocked:
     @property
     def mailboxes(self) -> Mapping[bytes, bytes]:
         """Public key of each mailbox by its id."""
-        return {bytes.fromhex(name): keys.public for name, keys in self._data.mailboxes.items()}
+        return _public_keys(self._data)
+
+    @property
+    def digest(self) -> bytes:
+        """32 bytes that change with whatever the keyring holds."""
+        return stored.digest(self._data)
 
     def key(self, purpose: str) -> bytes:
         """32 bytes for one purpose ("settings", "catalogue-lookup", …), always the same for this archive."""
-        return _derived(self._appliance_key, "purpose " + purpose)
+        return purpose_key(self._base, "purpose " + purpose)
 
     def public_key(self, mailbox_id: bytes) -> bytes:
         """A mailbox's public key. Raises NotFoundError."""
-        return _keys_of(self._data, mailbox_id).public
+        return self._data.mailbox(mailbox_id).public
+
+    def is_sealed(self, mailbox_id: bytes) -> bool:
+        """Whether only the mailbox's own password opens its mail. Raises NotFoundError."""
+        return self._data.mailbox(mailbox_id).is_sealed
 
     def content_key(self, mailbox_id: bytes) -> bytes:
-        """The 32-byte key of a mailbox's content hashes. Raises NotFoundError, DamageError."""
-        return unwrap(
-            self._wrapping,
-            _keys_of(self._data, mailbox_id).content,
-            _mailbox_aad(self._data.archive, "content", mailbox_id),
-        )
+        """The 32-byte key of a mailbox's content hashes. Raises NotFoundError, DamageError, SealedError."""
+        return mailbox_keys.content_key(self._data, mailbox_id, self._wrapping)
 
-    def create_mailbox(self, mailbox_id: bytes) -> bytes:
-        """Make a mailbox's keys, durable on return; the public key. Raises ConflictError, KeyringError."""
-        if len(mailbox_id) != 16:
-            raise ValueError("a mailbox id has 16 bytes")
-        pair = MailboxKeyPair.generate()
-        name = mailbox_id.hex()
-        with self._lock:
-            # Another process may have added a mailbox since this one read the file.
-            stored = self._stored()
-            if name in stored.mailboxes:
-                raise ConflictError("This mailbox has its keys already.")
-            archive = self._data.archive
-            keys = MailboxKeys(
-                public=pair.public,
-                private=wrap(self._wrapping, pair.private, _mailbox_aad(archive, "private", mailbox_id)),
-                content=wrap(self._wrapping, os.urandom(KEY_SIZE), _mailbox_aad(archive, "content", mailbox_id)),
-                created=_now(),
-            )
-            data = msgspec.structs.replace(stored, mailboxes={**stored.mailboxes, name: keys})
-            try:
-                replace_file(self._files, self._path, _encode(data, self._appliance_key))
-            except OSError as error:
-                raise _not_written(error) from error
-            self._data = data
-        return pair.public
+    def volume_key(self, mailbox_id: bytes, sealed: bytes, info: bytes) -> bytes:
+        """The data key sealed in a volume's header. Raises DamageError, NotFoundError, SealedError."""
+        pair = self._pairs.get(mailbox_id)
+        if pair is None:
+            pair = MailboxKeyPair(mailbox_keys.private_key(self._data, mailbox_id, self._wrapping))
+            self._pairs[mailbox_id] = pair
+        return mailbox_keys.data_key(pair, sealed, info)
+
+    def sign(self, message: bytes) -> bytes:
+        """Ed25519 signature (64 bytes, RFC 8032)."""
+        return self._signing.sign(message)
 
     def refresh(self) -> None:
         """Learn of mailboxes that another process has made. Raises KeyringError where the file was altered."""
         with self._lock:
             self._data = self._stored()
 
-    def volume_key(self, mailbox_id: bytes, sealed: bytes, info: bytes) -> bytes:
-        """The data key sealed in a volume's header (``store.reader.KeyOpener``).
+    # -- the ways to the appliance key (management.KeyManagement) ----------------------------------------------------
 
-        Raises DamageError where it does not open, NotFoundError where the mailbox has no keys here.
+    def slots(self) -> tuple[SlotInfo, ...]:
+        """All slots, in the order in which they were made."""
+        return slots.infos(self._data)
+
+    def add_passphrase(self, passphrase: str, name: str = "") -> str:
+        """One more passphrase; the slot's id. Raises UsageError for an empty one, KeyringError."""
+        return self._add_slot("passphrase", _required(passphrase), argon2=self._argon2, name=name)
+
+    def add_keyfile(self, path: Path, name: str = "") -> str:
+        """Write a new keyfile to ``path``; the slot's id. Raises ConflictError where the file exists, KeyringError."""
+        key = os.urandom(KEY_SIZE)
+        try:
+            _write_keyfile(self._files, path, key)
+        except OSError as error:
+            raise _not_written(error) from error
+        try:
+            return self._add_slot("keyfile", key, name=name)
+        except KeyringError:
+            self._files.unlink(path)
+            raise
+
+    def add_credential(self, name: str = "") -> tuple[str, bytes]:
+        """A slot for a secret that systemd keeps: its id, and the 32 bytes for ``systemd-creds encrypt``."""
+        secret = os.urandom(KEY_SIZE)
+        return self._add_slot("credential", secret, name=name), secret
+
+    def begin_recovery_key(self) -> str:
+        """A new recovery key as text. It opens nothing until ``confirm_recovery_key`` has seen it typed back."""
+        self._begun = recovery.new_secret()
+        return recovery.to_text(self._begun)
+
+    def confirm_recovery_key(self, text: str) -> str:
+        """Put the begun recovery key in force in place of the one before; the slot's id.
+
+        Raises UsageError where none was begun, KeyringError where ``text`` is not it; then the old one stays.
         """
-        pair = self._pairs.get(mailbox_id)
-        if pair is None:
-            keys = _keys_of(self._data, mailbox_id)
-            pair = MailboxKeyPair(
-                unwrap(self._wrapping, keys.private, _mailbox_aad(self._data.archive, "private", mailbox_id))
-            )
-            self._pairs[mailbox_id] = pair
-        key = pair.open_sealed(sealed, info)
-        if len(key) != KEY_SIZE:
-            raise DamageError("A volume's data key has another length than a key has.")
-        return key
+        secret, begun = recovery.from_text(text), self._begun
+        if begun is None:
+            raise UsageError("No new recovery key waits to be confirmed. Begin again.")
+        if not hmac.compare_digest(secret, begun):
+            raise KeyringError("That is not the new recovery key. The one before stays in force; type the new one.")
+        with self._lock:
+            data = self._stored()
+            slot = slots.make(data.archive, data.slots, "recovery", secret, self._appliance_key)
+            self._replace(slots.with_recovery(data, slot))
+        self._begun = None
+        return slot.id
 
-    def sign(self, message: bytes) -> bytes:
-        """Ed25519 signature (64 bytes, RFC 8032)."""
-        return self._signing.sign(message)
+    def change_passphrase(self, id: str, passphrase: str) -> None:
+        """Another passphrase in the slot of that id. Raises NotFoundError, UsageError, KeyringError."""
+        secret = _required(passphrase)
+        with self._lock:
+            data = self._stored()
+            if slots.find(data, id).kind != "passphrase":
+                raise UsageError(f"The slot {id} is no passphrase.")
+            self._replace(slots.with_passphrase(data, id, secret, self._appliance_key, self._argon2))
+
+    def remove_slot(self, id: str) -> None:
+        """Take a slot away. Raises NotFoundError, and ConflictError for the last slot and the only recovery key."""
+        with self._lock:
+            self._replace(slots.removed(self._stored(), id))
+
+    def new_appliance_key(self, *, passphrase: str = "", keyfile: Path | None = None) -> str:
+        """A new appliance key, and the new recovery key's text; see ``management.KeyManagement``."""
+        given: list[tuple[SlotKind, bytes]] = []
+        if passphrase:
+            given.append(("passphrase", slots.spelled(passphrase)))
+        if keyfile is not None:
+            given.append(("keyfile", _read_keyfile(self._files, keyfile)))
+        if not given:
+            raise UsageError("Give the passphrase or the keyfile that is to open the archive afterwards.")
+        secret = recovery.new_secret()
+        appliance_key = os.urandom(KEY_SIZE)
+        with self._lock:
+            data = self._stored()
+            kept = {_fitting(data, kind, one).id: one for kind, one in given}
+            ways = slots.rewrapped(data, kept, appliance_key)
+            recovery_slot = slots.make(data.archive, ways, "recovery", secret, appliance_key)
+            self._adopt(data, (*ways, recovery_slot), appliance_key)
+        return recovery.to_text(secret)
+
+    # -- who opens a mailbox (management.KeyManagement) --------------------------------------------------------------
+
+    def create_mailbox(self, mailbox_id: bytes, *, sealed: bool = False, password: bool = True) -> NewMailbox:
+        """Make a mailbox's keys, durable on return. Raises ConflictError, KeyringError."""
+        if sealed and not password:
+            raise UsageError("Nothing would open a sealed mailbox without a password.")
+        text = mailbox_keys.new_password() if password else ""
+        with self._lock:
+            # Another process may have added a mailbox since this one read the file.
+            data = self._stored()
+            keys, private = mailbox_keys.new(data, mailbox_id, self._wrapping, sealed=sealed)
+            if text:
+                keys = mailbox_keys.with_password(data, mailbox_id, keys, private, text, self._argon2)
+            self._replace(data.with_mailbox(mailbox_id, keys))
+        return NewMailbox(keys.public, text)
+
+    def set_mailbox_password(self, mailbox_id: bytes, *, old: str = "", new: str = "") -> str:
+        """Another password; its text. Raises NotFoundError, UsageError, SignInError, KeyringError."""
+        if new:
+            mailbox_keys.require_good(new)
+        text = new or mailbox_keys.new_password()
+        with self._lock:
+            data = self._stored()
+            keys, private = self._private(data, mailbox_id, old)
+            keys = mailbox_keys.with_password(data, mailbox_id, keys, private, text, self._argon2)
+            self._replace(data.with_mailbox(mailbox_id, keys))
+        return text
+
+    def mailbox_tokens(self, mailbox_id: bytes) -> tuple[TokenInfo, ...]:
+        """The tokens of a mailbox, oldest first. Raises NotFoundError."""
+        return mailbox_keys.tokens(self._data.mailbox(mailbox_id))
+
+    def add_mailbox_token(self, mailbox_id: bytes, name: str, *, password: str = "") -> NewToken:
+        """One more token; a sealed mailbox needs its ``password``. Raises NotFoundError, SignInError, KeyringError."""
+        with self._lock:
+            data = self._stored()
+            keys, private = self._private(data, mailbox_id, password)
+            keys, token = mailbox_keys.with_token(data, mailbox_id, keys, private, name)
+            self._replace(data.with_mailbox(mailbox_id, keys))
+        return token
+
+    def remove_mailbox_token(self, mailbox_id: bytes, id: str) -> None:
+        """Take a token away. Raises NotFoundError, KeyringError."""
+        with self._lock:
+            data = self._stored()
+            self._replace(data.with_mailbox(mailbox_id, mailbox_keys.without_token(data.mailbox(mailbox_id), id)))
+
+    def open_mailbox(self, mailbox_id: bytes, secret: str, *, client: str = "") -> UnlockedMailbox:  # noqa: ARG002
+        """Open a mailbox by its password or one of its tokens. Raises SignInError."""
+        return UnlockedMailbox(mailbox_id, MailboxKeyPair(self.open_private(mailbox_id, secret)), self._grants)
+
+    def open_private(self, mailbox_id: bytes, secret: str) -> bytes:
+        """The mailbox's private key (96 bytes), as ``open_mailbox`` opens it. Raises SignInError."""
+        return mailbox_keys.open_private(self._data, mailbox_id, secret)
+
+    def granted(self, grant: str) -> bytes:
+        """The id of the mailbox that is open under ``grant``. Raises ForbiddenError."""
+        return self._grants.mailbox(grant)
+
+    # -- how it is done ----------------------------------------------------------------------------------------------
+
+    def _add_slot(self, kind: SlotKind, secret: bytes, *, argon2: Argon2 | None = None, name: str = "") -> str:
+        with self._lock:
+            data = self._stored()
+            slot = slots.make(data.archive, data.slots, kind, secret, self._appliance_key, argon2=argon2, name=name)
+            self._replace(slots.added(data, slot))
+        return slot.id
+
+    def _private(self, data: KeyringData, mailbox_id: bytes, password: str) -> tuple[MailboxKeys, bytes]:
+        """A mailbox's keys and its private key: by its own secret where one is given, else by the appliance key."""
+        keys = data.mailbox(mailbox_id)
+        if password:
+            return keys, mailbox_keys.open_private(data, mailbox_id, password)
+        if keys.is_sealed:
+            raise SignInError("The mailbox is sealed. Give its password: only that opens it.")
+        return keys, mailbox_keys.private_key(data, mailbox_id, self._wrapping)
+
+    def _adopt(self, data: KeyringData, ways: tuple[Slot, ...], appliance_key: bytes) -> None:
+        """Wrap everything with another appliance key, on the disk and then here."""
+        wrapping = purpose_key(appliance_key, "wrap")
+        ids = [bytes.fromhex(name) for name in data.mailboxes]
+        data = msgspec.structs.replace(
+            data,
+            slots=ways,
+            signing_key=wrap(wrapping, self._signing.private_bytes_raw(), data.aad("signing")),
+            base=wrap(wrapping, self._base, data.aad("base")),
+            mailboxes={one.hex(): mailbox_keys.rewrapped(data, one, self._wrapping, wrapping) for one in ids},
+        )
+        try:
+            self._write(data, appliance_key)
+        except KeyringError:
+            # The rename may have happened all the same. Then the file opens with the new key only, and so do we.
+            if not stored.load(self._path, self._files).is_authentic(appliance_key):
+                raise
+            self._appliance_key, self._wrapping, self._data = appliance_key, wrapping, data
+            raise
+        self._appliance_key, self._wrapping, self._data = appliance_key, wrapping, data
+
+    def _replace(self, data: KeyringData) -> None:
+        self._write(data, self._appliance_key)
+        self._data = data
+
+    def _write(self, data: KeyringData, appliance_key: bytes) -> None:
+        try:
+            replace_file(self._files, self._path, stored.encode(data, appliance_key))
+        except OSError as error:
+            raise _not_written(error) from error
 
     def _stored(self) -> KeyringData:
         """What the file holds now. Raises KeyringError where it was altered."""
-        stored = _decode(self._path, self._files)
-        if not hmac.compare_digest(_mac(stored.keyring, self._appliance_key), stored.mac):
+        file = stored.load(self._path, self._files)
+        if not file.is_authentic(self._appliance_key):
             raise KeyringError(
                 f"{self._path} has been altered by somebody who does not have its keys. Nothing was changed now; "
                 "put back a copy from before."
             )
-        return stored.keyring
+        return file.keyring
 
 
-def _make_slot(kind: SlotKind, secret: bytes, appliance_key: bytes, archive: UUID, argon2: Argon2 | None) -> Slot:
-    salt = os.urandom(32)
-    wrapped = wrap(_slot_key(secret, salt, argon2), appliance_key, _aad(archive, kind))
-    return Slot(kind=kind, salt=salt, wrapped=wrapped, created=_now(), argon2=argon2)
+def _public_keys(data: KeyringData) -> dict[bytes, bytes]:
+    return {bytes.fromhex(name): keys.public for name, keys in data.mailboxes.items()}
 
 
-def _slot_key(secret: bytes, salt: bytes, argon2: Argon2 | None) -> bytes:
-    if argon2 is not None:
-        secret = Argon2id(
-            salt=salt, length=KEY_SIZE, iterations=argon2.passes, lanes=argon2.lanes, memory_cost=argon2.memory
-        ).derive(secret)
-    return derive(secret, salt=salt, info=_INFO + b"slot")
+def _fitting(data: KeyringData, kind: SlotKind, secret: bytes) -> Slot:
+    found = slots.opened(data, kind, secret)
+    if found is None:
+        raise KeyringError(f"The {kind} is not right. Nothing was changed.")
+    return found[0]
 
 
-def _spelled(passphrase: str) -> bytes:
-    # One passphrase, typed on two keyboards, may come composed or decomposed (RFC 8265 asks for NFC).
-
-    return unicodedata.normalize("NFC", passphrase).encode("utf-8", "surrogatepass")
-
-
-def _derived(appliance_key: bytes, purpose: str) -> bytes:
-    return derive(appliance_key, info=_INFO + purpose.encode())
+def _required(passphrase: str) -> bytes:
+    if not passphrase:
+        raise UsageError("A passphrase is not empty.")
+    return slots.spelled(passphrase)
 
 
-def _aad(archive: UUID, what: str) -> bytes:
-    return _INFO + archive.bytes + what.encode()
-
-
-def _mailbox_aad(archive: UUID, what: str, mailbox_id: bytes) -> bytes:
-    return _aad(archive, "mailbox " + what) + mailbox_id
-
-
-def _keys_of(data: KeyringData, mailbox_id: bytes) -> MailboxKeys:
-    keys = data.mailboxes.get(mailbox_id.hex())
-    if keys is None:
-        raise NotFoundError(f"The keyring has no keys for the mailbox {mailbox_id.hex()}.")
-    return keys
-
-
-def _mac(data: KeyringData, appliance_key: bytes) -> bytes:
-    return hmac.digest(_derived(appliance_key, "keyring"), msgspec.json.encode(data), "sha256")
-
-
-def _encode(data: KeyringData, appliance_key: bytes) -> bytes:
-    return msgspec.json.format(msgspec.json.encode(_File(data, _mac(data, appliance_key)))) + b"\n"
-
-
-def _decode(path: Path, files: Files) -> _File:
+def _read_keyfile(files: Files, path: Path) -> bytes:
     try:
-        stored = msgspec.json.decode(read_file(files, path), type=_File)
-    except FileNotFoundError as error:
-        raise KeyringError(
-            f"There is no keyring at {path}. `mailkeep init` makes a new archive; an existing one needs its "
-            "keyring back before anything in it can be read."
-        ) from error
+        return bytes.fromhex(read_file(files, path).decode("ascii").strip())
     except OSError as error:
-        raise KeyringError(f"The keyring {path} cannot be read ({error.strerror}).") from error
-    except msgspec.DecodeError as error:
         raise KeyringError(
-            f"The keyring {path} is damaged. Put back a copy of it: without it no mail can be read."
+            f"The keyfile {path} cannot be read ({error.strerror}). The passphrase or the recovery key opens "
+            "the archive too."
         ) from error
-    if stored.keyring.version != FORMAT_VERSION:
-        raise KeyringError(
-            f"The keyring {path} has format version {stored.keyring.version}; this program reads {FORMAT_VERSION}."
-        )
-    return stored
+    except ValueError as error:
+        raise KeyringError(f"{path} is no keyfile of mailkeep.") from error
 
 
-def _not_written(error: OSError) -> KeyringError:
-    return KeyringError(f"The keyring could not be written ({error.strerror}). What it held before is unchanged.")
+def _write_keyfile(files: Files, path: Path, key: bytes) -> None:
+    create_file(files, path, key.hex().encode() + b"\n", _KEYFILE_MODE)
 
 
-def _now() -> int:
-    return time.time_ns() // 1000
+def _not_written(error: OSError) -> ConflictError | KeyringError:
+    if isinstance(error, FileExistsError):
+        return ConflictError(f"There is a file {error.filename} already; it is left as it is.")
+    return KeyringError(
+        f"The keyring could not be written ({error.strerror}). It is whole and holds what it held before, or the "
+        "change already; look which, and try again."
+    )

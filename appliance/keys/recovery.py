@@ -1,22 +1,29 @@
 """The recovery key as a person writes it down and types it in again.
 
-176 random bits and a 24-bit checksum in Crockford's base 32, eight groups of five: no I, L, O or U; when it is
-read, case, spaces and dashes do not matter, and O, I and L are taken for 0 and 1.
+176 random bits and a 24-bit checksum in Crockford's base 32, eight groups of five; or the same bits and the first 22 of
+that checksum as eighteen words of BIP 39's English list, which are read out over a telephone with fewer slips.
 """
 
 from __future__ import annotations
 
 import os
+from functools import cache
 from hashlib import sha256
 
+from mnemonic import Mnemonic
+
 from appliance.errors import KeyringError
+from appliance.keys import crockford
 
 SECRET_SIZE = 22
 _CHECK_SIZE = 3
-_ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
-_CHARACTERS = (SECRET_SIZE + _CHECK_SIZE) * 8 // 5
+_CHARACTERS = (SECRET_SIZE + _CHECK_SIZE) * 8 // crockford.BITS
 _GROUP = 5
-_FORGIVEN = str.maketrans("OIL", "011", " -\t\r\n")
+_WORDS = 18
+_WORD_BITS = 11
+_WORD_CHECK_BITS = _WORDS * _WORD_BITS - SECRET_SIZE * 8
+_TELLING_LETTERS = 4
+"""Letters by which each word of the list differs from all others; more need not be typed."""
 
 
 def new_secret() -> bytes:
@@ -26,23 +33,58 @@ def new_secret() -> bytes:
 
 def to_text(secret: bytes) -> str:
     """The key in groups of five."""
-    number = int.from_bytes(secret + _check(secret), "big")
-    digits = "".join(_ALPHABET[number >> 5 * place & 31] for place in reversed(range(_CHARACTERS)))
-    return "-".join(digits[start : start + _GROUP] for start in range(0, _CHARACTERS, _GROUP))
+    return crockford.encode(secret + _check(secret), _GROUP)
+
+
+def to_words(text: str) -> tuple[str, ...]:
+    """The eighteen words that stand for the same as ``text``. Raises KeyringError as ``from_text``."""
+    secret = from_text(text)
+    number = int.from_bytes(secret, "big") << _WORD_CHECK_BITS | _word_check(secret)
+    words = Mnemonic("english").wordlist
+    return tuple(words[number >> _WORD_BITS * place & 2**_WORD_BITS - 1] for place in reversed(range(_WORDS)))
 
 
 def from_text(text: str) -> bytes:
-    """The secret that a typed key stands for. Raises KeyringError that says what is wrong with it."""
-    digits = text.upper().translate(_FORGIVEN)
+    """The secret that a typed key, in groups or in words, stands for. Raises KeyringError that says what is wrong."""
+    parts = text.replace("-", " ").split()
+    return _from_words(parts) if len(parts) > _CHARACTERS // _GROUP and min(map(len, parts)) > 2 else _from_groups(text)
+
+
+def _from_words(typed: list[str]) -> bytes:
+    number = 0
+    for place, word in enumerate(typed):
+        value = _numbers().get(word.lower()[:_TELLING_LETTERS])
+        if value is None:
+            raise KeyringError(
+                f"“{word}”, word {place + 1}, is none of a recovery key's. Compare it with the one written down."
+            )
+        number = number << _WORD_BITS | value
+    if len(typed) != _WORDS:
+        raise KeyringError(
+            f"A recovery key has {_WORDS} words; these are {len(typed)}. Compare them with those written down."
+        )
+    secret = (number >> _WORD_CHECK_BITS).to_bytes(SECRET_SIZE, "big")
+    if _word_check(secret) != number & 2**_WORD_CHECK_BITS - 1:
+        raise KeyringError("The recovery key has a slip in it. Compare it with the one written down.")
+    return secret
+
+
+@cache
+def _numbers() -> dict[str, int]:
+    return {word[:_TELLING_LETTERS]: number for number, word in enumerate(Mnemonic("english").wordlist)}
+
+
+def _from_groups(text: str) -> bytes:
+    digits = crockford.plain(text)
     number = 0
     for place, digit in enumerate(digits):
-        value = _ALPHABET.find(digit)
+        value = crockford.ALPHABET.find(digit)
         if value < 0:
             raise KeyringError(
                 f"The recovery key has {digit!r} in its group {place // _GROUP + 1}, which no recovery key has. "
                 "Compare it with the one written down."
             )
-        number = number << 5 | value
+        number = number << crockford.BITS | value
     if len(digits) != _CHARACTERS:
         raise KeyringError(
             f"A recovery key has {_CHARACTERS} letters and digits; this one has {len(digits)}. Compare it with "
@@ -53,6 +95,10 @@ def from_text(text: str) -> bytes:
     if _check(secret) != data[SECRET_SIZE:]:
         raise KeyringError("The recovery key has a slip in it. Compare it with the one written down.")
     return secret
+
+
+def _word_check(secret: bytes) -> int:
+    return int.from_bytes(_check(secret), "big") >> _CHECK_SIZE * 8 - _WORD_CHECK_BITS
 
 
 def _check(secret: bytes) -> bytes:

@@ -7,7 +7,7 @@ lines say. Hidden people are known to themselves and to auditors; Bcc recipients
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 
 import msgspec
 
@@ -38,11 +38,11 @@ class Participant(msgspec.Struct, frozen=True):
 
 
 def audience(
-    reading: Reading, facts: MessageFacts, provenance: Provenance, owner: Owner, doors: frozenset[str]
+    reading: Reading, facts: MessageFacts, provenance: Provenance, owner: Owner, doors: Container[str]
 ) -> tuple[Participant, ...]:
     """Everybody the envelope and the hiding headers name.
 
-    ``doors`` are the addresses of journal mailboxes: they are no recipients and are left out.
+    ``doors`` are the addresses that lead to mailboxes: they are no recipients and are left out.
     """
     names = {one.address: one.name for one in (*facts.cc, *facts.to, *facts.from_) if one.name}
     open_addresses = {one.address for one in (*facts.to, *facts.cc, *facts.from_, *facts.sender)}

@@ -22,6 +22,10 @@ DEFAULT_SIZE_LIMIT = 350 * 1024 * 1024
 decrypted form of a protected one: twice the 150 MB that Exchange Online sends, and room for encoding."""
 
 
+ALL_OF = "*@"
+"""Before a domain: every address in it that nobody has by name."""
+
+
 class GatewayMailbox(msgspec.Struct, frozen=True, omit_defaults=True):
     """A door that is open, or closed for maintenance.
 
@@ -39,7 +43,8 @@ class GatewayMailbox(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class RetiredAddress(msgspec.Struct, frozen=True):
-    """An address of a mailbox deleted lately: answered 451 until then, so that haste loses nothing."""
+    """An address, or all of a domain (``ALL_OF``), that lately led to a mailbox: answered 451 until then, so that
+    haste loses nothing."""
 
     address: str
     until: int

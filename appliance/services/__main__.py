@@ -1,8 +1,9 @@
 """The archive's own processes: ``python -m appliance.services archiver|projector --data DIR``.
 
 The archiver answers calls, writes settings and the audit trail, and signs volumes. The projector follows the log
-and writes catalogue and index. With ``--passphrase-stdin`` the passphrase is the first line of standard input.
-Each prints ``ready`` on a line of its own when it works.
+and writes catalogue and index. Both have their keys from the key agent and wait for it to be unlocked; when it is
+locked, or dies, they end, and whoever started them starts them again to wait. Each prints ``ready`` on a line of its
+own when it works, or waits.
 """
 
 from __future__ import annotations
@@ -17,11 +18,22 @@ from functools import partial
 from pathlib import Path
 
 from appliance.confine import die_with_parent, undumpable
-from appliance.errors import MailkeepError, UnavailableError
+from appliance.errors import LockedError, MailkeepError, UnavailableError
+from appliance.keys.agent_client import Agent
 from appliance.services.paths import Paths
-from appliance.services.unlock import Secret, unlock
+from appliance.services.unlock import agent_keys, agent_of
 
 log = logging.getLogger("mailkeep")
+
+EXIT_LOCKED = 3
+"""Exit code of a process that ended because the keys were taken away."""
+AGENT_SECONDS = 10.0
+"""How long an agent that does not answer is waited for, since it is started again when it dies."""
+LEAVE_SECONDS = 5.0
+"""How long a process may take to end in order when the keys were taken away."""
+ANSWER_SECONDS = 0.2
+"""What is left to answer who asked for the lock."""
+PAUSE = 0.1
 
 
 def main() -> int:
@@ -29,7 +41,6 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="appliance.services")
     parser.add_argument("role", choices=("archiver", "projector"))
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--passphrase-stdin", action="store_true")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format=f"{arguments.role}: %(levelname)s %(message)s", stream=sys.stderr)
     logging.getLogger("alembic").setLevel(logging.WARNING)
@@ -38,50 +49,140 @@ def main() -> int:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    secret = Secret(passphrase=sys.stdin.readline().rstrip("\n")) if arguments.passphrase_stdin else None
-    paths = Paths(arguments.data)
+    paths = Paths(arguments.data.absolute())
+    duty = Duty(agent_of(paths, arguments.role), stop)
     try:
         if arguments.role == "archiver":
-            run_archiver(paths, secret, stop)
+            run_archiver(paths, duty)
         else:
-            run_projector(paths, secret, stop)
+            run_projector(paths, duty)
+    except LockedError:
+        return EXIT_LOCKED
     except MailkeepError as error:
         log.error("%s", error.message)
         return 1
-    return 0
+    return EXIT_LOCKED if duty.locked else 0
 
 
-def run_archiver(paths: Paths, secret: Secret | None, stop: threading.Event) -> None:
-    """Answer calls until ``stop``."""
+class Duty:
+    """The time in which a process has its keys: from the agent's unlocking until its lock, or until SIGTERM."""
+
+    def __init__(self, agent: Agent, stop: threading.Event) -> None:
+        self.agent = agent
+        self.stop = stop
+        self.locked = False
+
+    def begins_unlocked(self) -> bool:
+        """Whether the agent has the key already."""
+        deadline = AGENT_SECONDS
+        while not self.stop.is_set() and deadline > 0:
+            try:
+                return self.agent.state().unlocked
+            except UnavailableError:  # it is being started again
+                self.stop.wait(PAUSE)
+                deadline -= PAUSE
+        return False
+
+    def await_unlocked(self) -> bool:
+        """Return when the agent has the key; False where the process is told to stop before."""
+        while not self.stop.is_set():
+            try:
+                if self.agent.wait_unlocked(1.0):
+                    return True
+            except UnavailableError:
+                self.stop.wait(PAUSE)
+        return False
+
+    def watch(self) -> None:
+        """End the process when the keys are taken away: in order, or after ``LEAVE_SECONDS`` anyhow."""
+        self.agent.watch(self._on_lock)
+
+    def _on_lock(self) -> None:
+        self.locked = True
+        hard = threading.Timer(LEAVE_SECONDS, os._exit, [EXIT_LOCKED])
+        hard.daemon = True
+        hard.start()
+        self.stop.wait(ANSWER_SECONDS)
+        self.stop.set()
+
+
+def run_archiver(paths: Paths, duty: Duty) -> None:
+    """Answer calls until the duty ends; while the archive is locked, those that ask to unlock it."""
     from appliance.services.archive import Archive
     from appliance.services.dispatch import Dispatcher
+    from appliance.services.generations import remove_live
+    from appliance.services.locked import Locked
     from appliance.services.mailboxes import publish
     from appliance.services.server import Server
     from appliance.services.signing import Signer
 
-    archive = Archive(paths, unlock(paths, secret))
+    locked = Locked(paths, duty.agent)
+    server = Server(locked)
+    if waiting := not duty.begins_unlocked():
+        remove_live(paths)
+        server.start()
+        _ready()
+        if not duty.await_unlocked():
+            server.close()
+            return
+    duty.watch()
+    archive = Archive(paths, agent_keys(paths, "archiver"))
     dispatcher = Dispatcher(archive)
     publish(archive)
     archive.open_projections()
-    server, signer = Server(dispatcher), Signer(archive)
-    server.start()
+    signer = Signer(archive)
+    server.answer_with(dispatcher)
+    locked.opened(archive)
+    if not waiting:
+        server.start()
+        _ready()
     signer.start()
-    _ready()
-    stop.wait()
+    dispatcher.timestamping.start()
+    dispatcher.compactions.start()
+    duty.stop.wait()
     server.close()
+    dispatcher.close()
     signer.close()
     archive.close()
 
 
-def run_projector(paths: Paths, secret: Secret | None, stop: threading.Event) -> None:
-    """Follow the log until ``stop``."""
+def run_projector(paths: Paths, duty: Duty) -> None:
+    """Follow the log until the duty ends."""
+    from appliance.services.generations import remove_live
     from appliance.services.projecting import Projecting
 
     os.nice(10)  # receiving and answering go first
-    projecting = Projecting(paths, unlock(paths, secret), create_user=partial(_create_user, paths))
-    _ready()
-    projecting.run(stop)
+    if waiting := not duty.begins_unlocked():
+        remove_live(paths)
+        _ready()
+        if not (duty.await_unlocked() and _await_archiver(paths, duty.stop)):
+            return
+    duty.watch()
+    projecting = Projecting(paths, agent_keys(paths, "projector"), create_user=partial(_create_user, paths))
+    if not waiting:
+        _ready()
+    projecting.run(duty.stop)
     projecting.close()
+
+
+def _await_archiver(paths: Paths, stop: threading.Event) -> bool:
+    """Return when the archiver has opened the archive, and so brought its databases up to date; False if stopped."""
+    from appliance.services import api
+    from appliance.services.box import RunningBox
+
+    while not stop.wait(PAUSE):
+        try:
+            box = RunningBox(paths.local_socket)
+        except OSError:
+            continue
+        try:
+            if box.call("lock_state", api.LockState).unlocked:
+                return True
+        except UnavailableError:
+            continue
+        finally:
+            box.close()
+    return False
 
 
 def _create_user(paths: Paths, address: str) -> None:

@@ -173,7 +173,7 @@ class Download(msgspec.Struct, frozen=True):
 
 
 class MailboxInfo(msgspec.Struct, frozen=True):
-    """A journal mailbox: the door that Exchange sends to."""
+    """A mailbox: the door that mail servers send to."""
 
     id: str
     name: str
@@ -189,10 +189,18 @@ class MailboxInfo(msgspec.Struct, frozen=True):
     delete_after_pull: bool = False
     retention_days: int = 0  # 0 is for ever
     records: int = 0
-    bytes: int = 0
+    bytes: int = 0  # of the originals; of a sealed mailbox, and of what waits for the projector, as they are stored
     first_at: int | None = None  # the oldest message that is still there
     last_at: int | None = None
     created_at: int = 0
+
+
+class PullInfo(msgspec.Struct, frozen=True):
+    """With what a mailbox is fetched over POP3 with TLS; the password is the mailbox's own."""
+
+    host: str
+    port: int
+    user: str
 
 
 class MailboxCreated(msgspec.Struct, frozen=True):
@@ -200,6 +208,28 @@ class MailboxCreated(msgspec.Struct, frozen=True):
 
     mailbox: MailboxInfo
     password: str
+
+
+class PullMessage(msgspec.Struct, frozen=True):
+    """A message that can be fetched by its id (32 hex digits)."""
+
+    id: str
+    received_at: int  # microseconds
+
+
+class PullPage(msgspec.Struct, frozen=True):
+    """Messages behind a cursor, and the cursor behind them; ``more`` says that there are others behind that now."""
+
+    messages: tuple[PullMessage, ...]
+    cursor: str
+    more: bool
+
+
+class PullAcknowledged(msgspec.Struct, frozen=True):
+    """What an acknowledgement led to: messages erased, and the cursor that is kept for the token, if one was given."""
+
+    erased: int
+    kept: str
 
 
 class TokenInfo(msgspec.Struct, frozen=True):
@@ -324,7 +354,7 @@ class Status(msgspec.Struct, frozen=True):
     last_message_at: int | None
     per_minute: tuple[int, ...]  # messages received in each of the last 60 minutes, oldest first
     log_bytes: int
-    index_bytes: int
+    index_bytes: int  # of the search index on disk, sealed
     disk_free: int
     disk_total: int
     accepted: int  # since start
@@ -332,6 +362,11 @@ class Status(msgspec.Struct, frozen=True):
     deferred: int
     alarms: tuple[Alarm, ...] = ()
     agrees: bool = True  # log, catalogue and index count the same
+    sealed: int = 0  # of the records, in sealed mailboxes: never searchable
+    erased: int = 0  # records beside them that are erased, their ciphertext not yet dropped
+    memory_locked: bool = True  # no key can be swapped out
+    slots: tuple[str, ...] = ()  # the kinds of ways to the appliance key
+    index_live_bytes: int = 0  # of the search index in memory
 
 
 class JobInfo(msgspec.Struct, frozen=True):
@@ -347,6 +382,47 @@ class JobInfo(msgspec.Struct, frozen=True):
     started_at: int = 0
     finished_at: int | None = None
     download: str = ""  # file name, when there is something to fetch
+
+
+class LockState(msgspec.Struct, frozen=True):
+    """Whether the archive can be read; ``passphrase`` says that there is one that opens it (else the recovery key)."""
+
+    unlocked: bool
+    passphrase: bool = True
+
+
+class NewCredential(msgspec.Struct, frozen=True):
+    """A new slot for systemd, and the secret that systemd is to keep encrypted."""
+
+    slot: SlotInfo
+    secret: bytes
+
+    def __repr__(self) -> str:
+        return "NewCredential(…)"
+
+
+class ProofState(msgspec.Struct, frozen=True):
+    """Whether a message can be proven yet: its volume is sealed."""
+
+    record: str
+    sealed: bool
+
+
+class PublicKey(msgspec.Struct, frozen=True):
+    """The key with which seals and proofs are checked, and its SHA-256; all in hex."""
+
+    archive: str
+    key: str
+    fingerprint: str
+
+
+class TimestampInfo(msgspec.Struct, frozen=True):
+    """A timestamp (RFC 3161) of the chain of seals; ``at`` is the authority's time, 0 where it cannot be read."""
+
+    seal: int
+    file: str
+    at: int
+    size: int
 
 
 class FirstRun(msgspec.Struct, frozen=True):

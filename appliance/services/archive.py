@@ -15,14 +15,19 @@ import msgspec
 from appliance.catalogue.store import Catalogue
 from appliance.errors import ConflictError, NotFoundError, StorageError
 from appliance.extract.pool import ExtractPool
-from appliance.index import state
-from appliance.index.search import Index, Scope
+from appliance.index import live
+from appliance.index.search import Index
 from appliance.ingest.owners import Owners
 from appliance.ingest.system_log import SystemLog
-from appliance.keys.keyring import Keyring, Unlocked
+from appliance.keys.keyring import Keyring
+from appliance.keys.management import KeyManagement
+from appliance.services.backlog import Backlog
+from appliance.services.chain import SharedChain
 from appliance.services.generations import Generation, Generations
 from appliance.services.paths import Paths
 from appliance.services.principal import Principal
+from appliance.services.sealed import SealedMail
+from appliance.services.seals import SealFiles
 from appliance.settings import events
 from appliance.settings.store import Settings
 from appliance.store.reader import LogReader
@@ -36,7 +41,8 @@ class Indexed(msgspec.Struct, frozen=True):
     """The index in numbers; ``sequence`` is the last change of the catalogue that it covers."""
 
     documents: int
-    bytes: int
+    live_bytes: int  # in memory
+    sealed_bytes: int  # on disk
     sequence: int
 
 
@@ -46,7 +52,7 @@ class Archive:
     Only one process at a time may have it open; a second one gets ConflictError.
     """
 
-    def __init__(self, paths: Paths, keyring: Unlocked, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, paths: Paths, keyring: KeyManagement, *, clock: Callable[[], float] = time.time) -> None:
         self.paths = paths
         self.keyring = keyring
         self.clock = clock
@@ -61,13 +67,21 @@ class Archive:
             reader=self.reader, writer=self.writer, keyring=keyring, settings=self.settings, clock=clock
         )
         self.system_log.replay()
+        self.sealed = SealedMail(self.reader, self.settings.erased_after, self.is_sealed)
+        """What is in sealed mailboxes."""
+        self.chain = SharedChain(paths.volumes, keyring)
+        """The chain of seals, to sign into."""
+        self.seals = SealFiles(paths.volumes)
+        """The chain of seals, by number."""
+        self.backlog = Backlog(self.reader, paths.volumes, self.sealed)
+        """What is in the log, and not searchable yet."""
         self.directory = threading.RLock()
         """Held from looking whose an address is until it is given to somebody."""
         self.gateway_is_told = False
         """Whether the gateway's file holds what the settings say."""
         self._pool: ExtractPool | None = None
         self._pool_lock = threading.Lock()
-        self._generations = Generations(paths.projections)
+        self._generations = Generations(paths)
         self._generation_lock = threading.Lock()
         self._open: tuple[Generation, Catalogue, Index] | None = None
         self._owners: Owners | None = None
@@ -78,6 +92,7 @@ class Archive:
         if self._pool is not None:
             self._pool.close()
         if self._open is not None:
+            self._open[2].close()
             self._open[1].close()
         self.settings.close()
         os.close(self._lock)
@@ -107,15 +122,19 @@ class Archive:
             current = self._generations.current()
             if self._open is None or self._open[0] != current:
                 # The old one is left to whoever still uses it in another thread.
-                self._open = (current, Catalogue(current.catalogue), Index(current.index))
+                catalogue = Catalogue(current.catalogue)
+                place = current.index(self.paths, self.keyring, catalogue)
+                self._open = (current, catalogue, Index(place, budget=live.budget(place.live)))
             return self._open
 
     def indexed(self) -> Indexed:
         """How far the index in use is."""
-        generation, _, index = self._projections()
-        found = state.read(generation.index)
-        everything = Scope(archives=None, hidden=())
-        return Indexed(index.count(everything), index.size(), found.sequence if found else 0)
+        _, catalogue, index = self._projections()
+        reached = index.reached()  # before the catalogue is asked: what changes meanwhile is behind, not overlooked
+        newest = catalogue.newest_changes()
+        behind = [reached.get(shard, 0) for shard, change in newest.items() if reached.get(shard, 0) < change]
+        sequence = min(behind) if behind else max(newest.values(), default=0)
+        return Indexed(index.all_documents(), index.live_bytes(), index.sealed_bytes(), sequence)
 
     @property
     def pool(self) -> ExtractPool:
@@ -124,6 +143,13 @@ class Archive:
             if self._pool is None:
                 self._pool = ExtractPool(workers=1)
             return self._pool
+
+    def is_sealed(self, mailbox: bytes) -> bool:
+        """Whether only the mailbox's password opens its mail; no for one whose keys this archive does not have."""
+        try:
+            return self.keyring.is_sealed(mailbox)
+        except NotFoundError:
+            return False
 
     # -- settings ---------------------------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -25,6 +26,10 @@ from appliance.services.users import create_from_mail
 from appliance.services.wire import LARGEST_FRAME, LENGTH, Call, Reply, error_of, pack
 
 T = TypeVar("T")
+
+START_SECONDS = 30.0
+"""How long an archiver that is being started is waited for."""
+START_PAUSE = 0.1
 
 _decode = msgspec.msgpack.Decoder(Reply).decode
 
@@ -124,15 +129,46 @@ class OwnBox:
         return answer.head, answer.chunks
 
 
+def running_box(paths: Paths) -> RunningBox | None:
+    """The archiver that ``serve`` runs; None where nothing is served.
+
+    An archiver that is being started (again) is waited for: nobody else may open the archive meanwhile. Raises
+    UnavailableError where that takes too long.
+    """
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        try:
+            return RunningBox(paths.local_socket)
+        except (FileNotFoundError, ConnectionRefusedError) as error:
+            if not _is_served(paths):
+                return None
+            if time.monotonic() > deadline:
+                raise UnavailableError("The archive is being started. Try again shortly.") from error
+            time.sleep(START_PAUSE)
+
+
+def _is_served(paths: Paths) -> bool:
+    """Whether there is a key agent, which ``serve`` starts first and stops last."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as door:
+        try:
+            door.connect(str(paths.agent_socket))
+        except OSError:
+            return False
+    return True
+
+
 @contextmanager
 def open_box(paths: Paths, secret: Secret | None = None) -> Iterator[RunningBox | OwnBox]:
     """The services of a data folder, wherever they run."""
-    try:
-        running = RunningBox(paths.local_socket)
-    except (FileNotFoundError, ConnectionRefusedError):
+    running = running_box(paths)
+    if running is None:
         archive = Archive(paths, unlock(paths, secret))
         try:
-            yield OwnBox(Dispatcher(archive))
+            dispatcher = Dispatcher(archive)
+            try:
+                yield OwnBox(dispatcher)
+            finally:
+                dispatcher.close()
         finally:
             archive.close()
     else:

@@ -7,9 +7,9 @@ may see and do is decided on the other side.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypedDict, TypeVar, Unpack
 
 import msgspec
 
@@ -29,6 +29,21 @@ class StreamHead(msgspec.Struct, frozen=True):
     name: str
     content_type: str
     size: int = -1
+
+
+class MailboxSettings(TypedDict, total=False):
+    """What is set for a mailbox beside its address, its state and whether it is sealed."""
+
+    name: str
+    unknown: str
+    networks: Sequence[str]
+    tls_required: bool
+    domains: Sequence[str]
+    description: str
+    aliases: Sequence[str]
+    catch_all: Sequence[str]
+    delete_after_pull: bool
+    retention_days: int
 
 
 class Stream:
@@ -54,6 +69,21 @@ class ArchiveClient:
         """Give up the kept connections."""
         while self._idle:
             self._idle.pop()[1].close()
+
+    # -- the lock ---------------------------------------------------------------------------------------------
+
+    async def lock_state(self) -> api.LockState:
+        """Whether the archive can be read."""
+        return await self._call("lock_state", api.LockState)
+
+    async def unlock(self, *, passphrase: str = "", recovery_key: str = "", client: str) -> api.LockState:
+        """Unlock the archive with either; the answer comes when it is open.
+
+        Raises KeyringError where the secret does not fit, SignInError (code ``sign-in``) after too many tries.
+        """
+        return await self._call(
+            "unlock", api.LockState, client=client, passphrase=passphrase, recovery_key=recovery_key
+        )
 
     # -- signing in -------------------------------------------------------------------------------------------
 
@@ -151,12 +181,12 @@ class ArchiveClient:
         """A ZIP of EML with manifest.csv, of all hits of ``query`` or of ``ids``; made by a job."""
         return await self._call("export_begin", api.JobInfo, token, query=query, ids=list(ids), everywhere=everywhere)
 
-    async def jobs(self, token: str) -> tuple[api.JobInfo, ...]:
-        """The caller's jobs, newest first."""
-        return await self._call("jobs", tuple[api.JobInfo, ...], token)
+    async def jobs(self, token: str, *, kind: str = "") -> tuple[api.JobInfo, ...]:
+        """The jobs that the caller may see, newest first; with ``kind`` those of that kind."""
+        return await self._call("jobs", tuple[api.JobInfo, ...], token, kind=kind)
 
     async def job(self, token: str, *, id: str) -> api.JobInfo:
-        """One of the caller's jobs."""
+        """One of the jobs that the caller may see."""
         return await self._call("job", api.JobInfo, token, id=id)
 
     async def job_stop(self, token: str, *, id: str) -> api.JobInfo:
@@ -178,49 +208,24 @@ class ArchiveClient:
         return await self._call("mailboxes", tuple[api.MailboxInfo, ...], token)
 
     async def mailbox_create(
-        self,
-        token: str,
-        *,
-        name: str,
-        address: str,
-        unknown: str = "keep",
-        networks: tuple[str, ...] = (),
-        tls_required: bool = False,
-    ) -> api.MailboxInfo:
-        """A new journal mailbox. An empty ``address`` local part is filled with one nobody can guess."""
-        return await self._call(
-            "mailbox_create",
-            api.MailboxInfo,
-            token,
-            name=name,
-            address=address,
-            unknown=unknown,
-            networks=list(networks),
-            tls_required=tls_required,
-        )
+        self, token: str, *, address: str, sealed: bool = False, **settings: Unpack[MailboxSettings]
+    ) -> api.MailboxCreated:
+        """A new mailbox, and its password, shown once. An empty local part of ``address`` is filled with one that
+        nobody can guess."""
+        return await self._call("mailbox_create", api.MailboxCreated, token, address=address, sealed=sealed, **settings)
 
     async def mailbox_change(
         self,
         token: str,
         *,
         id: str,
-        name: str | None = None,
+        address: str | None = None,
         state: str | None = None,
-        unknown: str | None = None,
-        networks: tuple[str, ...] | None = None,
-        tls_required: bool | None = None,
+        **settings: Unpack[MailboxSettings],
     ) -> api.MailboxInfo:
-        """Change what is given; ``state`` is active or suspended."""
+        """Change what is given; ``state`` is active, suspended or disabled."""
         return await self._call(
-            "mailbox_change",
-            api.MailboxInfo,
-            token,
-            id=id,
-            name=name,
-            state=state,
-            unknown=unknown,
-            networks=None if networks is None else list(networks),
-            tls_required=tls_required,
+            "mailbox_change", api.MailboxInfo, token, id=id, address=address, state=state, **settings
         )
 
     async def mailbox_delete(self, token: str, *, id: str) -> None:
@@ -230,6 +235,30 @@ class ArchiveClient:
     async def mailbox_setup(self, token: str, *, id: str) -> tuple[api.SetupText, ...]:
         """The set-up texts (Exchange Online, Google Workspace, others) with this mailbox's values."""
         return await self._call("mailbox_setup", tuple[api.SetupText, ...], token, id=id)
+
+    async def mailbox_pulling(self, token: str, *, id: str) -> api.PullInfo:
+        """With what a mail program fetches this mailbox's mail."""
+        return await self._call("mailbox_pulling", api.PullInfo, token, id=id)
+
+    async def mailbox_proposed_password(self, token: str) -> str:
+        """A strong password to be written down before it is given to ``mailbox_password``."""
+        return await self._call("mailbox_proposed_password", str, token)
+
+    async def mailbox_password(self, token: str, *, id: str, new: str, old: str = "") -> None:
+        """Change a mailbox's password; ``old`` is needed where it is sealed or the caller is no auditor."""
+        await self._call("mailbox_password", None, token, id=id, new=new, old=old)
+
+    async def mailbox_tokens(self, token: str, *, id: str) -> tuple[api.TokenInfo, ...]:
+        """A mailbox's tokens for the pull API."""
+        return await self._call("mailbox_tokens", tuple[api.TokenInfo, ...], token, id=id)
+
+    async def mailbox_token_add(self, token: str, *, id: str, name: str, password: str = "") -> api.TokenCreated:
+        """A new token, shown once; ``password`` as ``old`` in ``mailbox_password``."""
+        return await self._call("mailbox_token_add", api.TokenCreated, token, id=id, name=name, password=password)
+
+    async def mailbox_token_remove(self, token: str, *, id: str, which: str) -> None:
+        """Take the token with the id ``which`` away."""
+        await self._call("mailbox_token_remove", None, token, id=id, which=which)
 
     async def users(self, token: str, *, find: str = "", offset: int = 0, limit: int = 50) -> api.UserPage:
         """Users whose name or address contains ``find``."""
@@ -293,9 +322,27 @@ class ArchiveClient:
         """The audit trail (auditors; administrators see it without what was searched for)."""
         return await self._call("audit", api.AuditPage, token, find=find, offset=offset, limit=limit)
 
+    # -- pulling mail ------------------------------------------------------------------------------------------
+
+    async def pull_list(self, *, secret: str, client: str, cursor: str, limit: int) -> api.PullPage:
+        """Messages of the mailbox that the token ``secret`` opens. Raises SignInError, TooManyTriesError."""
+        return await self._call("pull_list", api.PullPage, client=client, secret=secret, cursor=cursor, limit=limit)
+
+    async def pull_fetch(self, *, secret: str, client: str, id: str) -> Stream:
+        """One of them, bit for bit."""
+        return await self._stream("pull_fetch", "", client=client, secret=secret, id=id)
+
+    async def pull_acknowledge(
+        self, *, secret: str, client: str, ids: tuple[str, ...], cursor: str
+    ) -> api.PullAcknowledged:
+        """Say what was pulled."""
+        return await self._call(
+            "pull_acknowledge", api.PullAcknowledged, client=client, secret=secret, ids=list(ids), cursor=cursor
+        )
+
     # -- the wire ---------------------------------------------------------------------------------------------
 
-    async def _call(self, method: str, kind: type[T] | None, token: str = "", client: str = "", **params: Any) -> T:
+    async def _call(self, method: str, kind: type[T] | None, token: str = "", /, client: str = "", **params: Any) -> T:
         connection = await self._send(Call(method=method, token=token, client=client, params=params))
         reply = await self._receive(connection)
         self._keep(connection)
@@ -305,8 +352,8 @@ class ArchiveClient:
             return None  # type: ignore[return-value]
         return msgspec.msgpack.decode(reply.result, type=kind)
 
-    async def _stream(self, method: str, token: str, **params: Any) -> Stream:
-        connection = await self._send(Call(method=method, token=token, params=params))
+    async def _stream(self, method: str, token: str, /, client: str = "", **params: Any) -> Stream:
+        connection = await self._send(Call(method=method, token=token, client=client, params=params))
         first = await self._receive(connection)
         if first.error is not None:
             self._keep(connection)

@@ -9,6 +9,9 @@ from appliance.errors import UsageError
 from appliance.services import (
     api,
     auditing,
+    instructions,
+    locking,
+    mailbox_access,
     mailboxes,
     reading,
     searching,
@@ -16,12 +19,19 @@ from appliance.services import (
     users,
 )
 from appliance.services.archive import Archive
-from appliance.services.backlog import Backlog
 from appliance.services.calling import Service
+from appliance.services.compacting import Compactions
 from appliance.services.exporting import Exports
 from appliance.services.identity import Identity
+from appliance.services.jobs import Jobs
 from appliance.services.local import LocalServices
+from appliance.services.paths import Paths
 from appliance.services.principal import Principal
+from appliance.services.proving import Proofs
+from appliance.services.pulling import Pulling
+from appliance.services.slots import Slots
+from appliance.services.timestamping import Timestamping
+from appliance.services.verifying import Verifications
 from appliance.services.wire import Call
 
 _OF_THE_ARCHIVE: Mapping[str, Callable[..., Any]] = {
@@ -30,11 +40,18 @@ _OF_THE_ARCHIVE: Mapping[str, Callable[..., Any]] = {
     "message_html": reading.message_html,
     "part": reading.part,
     "original": reading.original,
+    "status": status.status,
     "mailboxes": mailboxes.mailboxes,
     "mailbox_create": mailboxes.mailbox_create,
     "mailbox_change": mailboxes.mailbox_change,
     "mailbox_delete": mailboxes.mailbox_delete,
-    "mailbox_setup": mailboxes.mailbox_setup,
+    "mailbox_setup": instructions.mailbox_setup,
+    "mailbox_pulling": instructions.mailbox_pulling,
+    "mailbox_proposed_password": mailbox_access.mailbox_proposed_password,
+    "mailbox_password": mailbox_access.mailbox_password,
+    "mailbox_tokens": mailbox_access.mailbox_tokens,
+    "mailbox_token_add": mailbox_access.mailbox_token_add,
+    "mailbox_token_remove": mailbox_access.mailbox_token_remove,
     "users": users.users,
     "user": users.user,
     "user_create": users.user_create,
@@ -59,11 +76,11 @@ class Dispatcher:
     def __init__(self, archive: Archive) -> None:
         self.archive = archive
         self.identity = identity = Identity(archive)
-        self.backlog = backlog = Backlog(archive.reader, archive.paths.volumes)
-        exports = Exports(archive)
-
-        def status_now(who: Principal) -> api.Status:
-            return status.status(archive, who, backlog)
+        self.jobs = jobs = Jobs(archive)
+        exports = Exports(archive, jobs)
+        pulling = Pulling(archive)
+        self.timestamping = Timestamping(archive)
+        self.compactions = Compactions(archive, jobs)
 
         def user_invite(who: Principal, *, ids: Sequence[str] = ()) -> tuple[api.Invitation, ...]:
             return users.user_invite(archive, who, identity, ids=ids)
@@ -71,16 +88,34 @@ class Dispatcher:
         self._anybody = _services({
             "first_run": self._first_run, "create_administrator": identity.create_administrator,
             "sign_in": identity.sign_in, "accept_invitation": identity.accept_invitation,
+            "lock_state": locking.lock_state, "unlock": locking.unlock,
+            **pulling.for_programs(),
         })  # fmt: skip
         shared = {name: Service(function, archive) for name, function in _OF_THE_ARCHIVE.items()} | _services({
-            "export_begin": exports.begin, "jobs": exports.list, "job": exports.get, "job_stop": exports.stop,
-            "job_download": exports.download, "status": status_now, "user_invite": user_invite,
+            "export_begin": exports.begin, "jobs": jobs.list, "job": jobs.get, "job_stop": jobs.stop,
+            "job_download": exports.download, "user_invite": user_invite,
         })  # fmt: skip
         self._signed_in = shared | _services({
             "caller": identity.caller, "sign_out": identity.sign_out, "change_password": identity.change_password,
             "totp_begin": identity.totp_begin, "totp_confirm": identity.totp_confirm,
         })  # fmt: skip
-        self._local = shared | _services(LocalServices(archive, identity, backlog).methods())
+        self._pop3 = _services(pulling.for_pop3())
+        self._local = shared | _services({
+            **LocalServices(archive, identity).methods(), **Slots(archive).methods(),
+            **locking.LocalLock(archive).methods(), **Verifications(archive, jobs).methods(),
+            **Proofs(archive).methods(), **self.timestamping.methods(), **self.compactions.methods(),
+        })  # fmt: skip
+
+    def close(self) -> None:
+        """End what goes on beside the calls."""
+        self.timestamping.close()
+        self.compactions.close()
+        self.jobs.close()
+
+    @property
+    def paths(self) -> Paths:
+        """The archive's data folder."""
+        return self.archive.paths
 
     def from_web(self, call: Call) -> Any:
         """Answer the web process: what nobody in particular may ask, or what the session's owner may."""
@@ -91,6 +126,13 @@ class Dispatcher:
         if service is None:
             raise UsageError("There is no such service.")
         return service(self.identity.principal(call.token, client), params=call.params)
+
+    def from_pop3(self, call: Call) -> Any:
+        """Answer the POP3 server: only for mailboxes that the key agent has opened for it."""
+        service = self._pop3.get(call.method)
+        if service is None:
+            raise UsageError("There is no such service.")
+        return service(params=call.params)
 
     def from_box(self, call: Call, principal: Principal) -> Any:
         """Answer the box's own command line, which acts as an auditor and administrator (and is audited)."""

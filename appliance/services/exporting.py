@@ -9,39 +9,29 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-import logging
 import secrets
-import threading
-import time
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, NamedTuple, Protocol
 
-import msgspec
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from appliance.errors import ConflictError, ForbiddenError, MailkeepError, NotFoundError, UsageError
+from appliance.errors import ForbiddenError, MailkeepError, UsageError
 from appliance.mail.query import parse
 from appliance.services import api
 from appliance.services.archive import Archive
 from appliance.services.client import StreamHead
+from appliance.services.jobs import Jobs, Progress
 from appliance.services.principal import Principal, View
 from appliance.services.reading import Download, message_id_of, open_for_export
 from appliance.services.searching import scope_of, today
 
-log = logging.getLogger(__name__)
-
-PAGE = 500
-"""Hits asked for at a time."""
+KIND = "export"
 
 MOST_PICKED = 1000
 """Messages picked one by one: each is named in the audit trail. More than that is a search."""
-MOST_UNFINISHED = 3
-MOST_FINISHED = 5
-"""Exports of one caller: more are not begun, or the oldest goes. They lie on the disk that mail is received on."""
-
 _FRAME = 1024 * 1024
 
 
@@ -50,14 +40,6 @@ class Sink(Protocol):
 
     def write(self, data: bytes, /) -> int: ...
     def flush(self) -> None: ...
-
-
-class Progress(msgspec.Struct):
-    """How far an export is."""
-
-    done: int = 0
-    total: int = 0
-    left_out: int = 0
 
 
 def write_zip(
@@ -69,24 +51,24 @@ def write_zip(
     query: str = "",
     ids: tuple[str, ...] = (),
     progress: Progress,
-    stopped: Callable[[], bool] = lambda: False,
-) -> None:
+) -> int:
     """Write the messages as ``NNNNNN-<id>.eml`` and ``manifest.csv`` into ``sink``.
 
     A message that came in several forms (other trace headers, another encoding) has each of them, the second and
     later ones as ``NNNNNN-<id>-2.eml`` and so on. The manifest has a line for each file: file, id, received,
     subject, size, SHA-256, and a line for each message that could not be exported with the reason. Messages are
-    compressed one by one, memory does not grow with their number.
+    compressed one by one, memory does not grow with their number. Returns how many could not be exported.
     """
+    left_out = 0
+    progress.report(0, len(ids))
     found = iter(ids) if ids else _hits(archive, view, query, progress)
-    progress.total = len(ids) or progress.total
     manifest = io.StringIO()
     lines = csv.writer(manifest)
     lines.writerow(["file", "id", "received", "subject", "size", "sha256", "note"])
     with zipfile.ZipFile(sink, "w", zipfile.ZIP_DEFLATED, allowZip64=True) as bundle:  # type: ignore[call-overload]
         for id in found:
-            if stopped():
-                return
+            if progress.stopped():
+                return left_out
             name = f"{progress.done + 1:06d}-{id}"
             try:
                 for form, (row, content, subject) in enumerate(open_for_export(archive, principal, view, id), 1):
@@ -96,20 +78,19 @@ def write_zip(
                     digest = hashlib.sha256(content).hexdigest()
                     lines.writerow([file, id, received, _inert(subject), len(content), digest, ""])
             except MailkeepError as error:
-                progress.left_out += 1
+                left_out += 1
                 lines.writerow(["", id, "", "", "", "", error.message])
-            progress.done += 1
+            progress.report(progress.done + 1, progress.total)
         bundle.writestr("manifest.csv", manifest.getvalue())
+    return left_out
 
 
 class Exports:
     """The exports of this process: begun, running, ready to be fetched."""
 
-    def __init__(self, archive: Archive) -> None:
+    def __init__(self, archive: Archive, jobs: Jobs) -> None:
         self._archive = archive
-        self._jobs: dict[str, _Job] = {}
-        self._lock = threading.Lock()
-        self._one_at_a_time = threading.Semaphore(1)
+        self._jobs = jobs
         archive.paths.exports.mkdir(mode=0o700, exist_ok=True)
         for left in archive.paths.exports.iterdir():
             left.unlink()
@@ -124,118 +105,37 @@ class Exports:
         parse(query, today=today(self._archive))
         picked = tuple(message_id_of(self._archive, one) for one in ids)
         what = f"{len(picked)} messages" if picked else f"all hits of “{query}”"
-        job = _Job(secrets.token_hex(8), principal, view, query, picked, f"Export of {what}")
-        with self._lock:
-            self._make_room(principal)
-            self._jobs[job.id] = job
-        try:
-            self._archive.note(principal, "export.begin", " ".join((what, *picked)))
-        except MailkeepError:
-            with self._lock:
-                del self._jobs[job.id]
-            raise
-        threading.Thread(target=self._run, args=(job,), name=f"export-{job.id}", daemon=True).start()
-        return job.info()
+        file = EncryptedFile(self._archive.paths.exports / secrets.token_hex(8))
 
-    def list(self, principal: Principal) -> tuple[api.JobInfo, ...]:
-        """The caller's exports, newest first."""
-        with self._lock:
-            mine = [job for job in self._jobs.values() if job.principal.id == principal.id]
-        return tuple(job.info() for job in sorted(mine, key=lambda job: job.started_at, reverse=True))
+        def work(progress: Progress) -> str:
+            left_out = write_zip(self._archive, principal, view, file, query=query, ids=picked, progress=progress)
+            file.finish()
+            progress.result = _Finished(f"Export of {what}", name, view, file)
+            return f"{left_out} left out, see manifest.csv" if left_out else ""
 
-    def get(self, principal: Principal, *, id: str) -> api.JobInfo:
-        """One of the caller's exports."""
-        return self._find(principal, id).info()
-
-    def stop(self, principal: Principal, *, id: str) -> api.JobInfo:
-        """Stop an export; what it has made so far is thrown away."""
-        job = self._find(principal, id)
-        job.stop.set()
-        return job.info()
+        name = datetime.fromtimestamp(self._archive.clock()).strftime("mail-%Y-%m-%d-%H%M.zip")
+        return self._jobs.begin(
+            principal, KIND, f"Export of {what}", work, what=" ".join((what, *picked)), download=name, gone=file.remove
+        )
 
     def download(self, principal: Principal, *, id: str) -> Download:
         """The finished ZIP. An auditor who is none any more gets nothing of other people's mail."""
-        job = self._find(principal, id)
-        if job.view.archives is None and not principal.is_auditor:
+        made = self._jobs.result(principal, id=id)
+        if not isinstance(made, _Finished):
+            raise UsageError("There is nothing to fetch from this job.")
+        if made.view.archives is None and not principal.is_auditor:
             raise ForbiddenError("You are no auditor any more.")
-        if job.state != "done" or job.file is None:
-            raise UsageError("This export is not ready.")
-        self._archive.note(principal, "export.download", job.title)
-        return Download(StreamHead(job.name, "application/zip", job.file.size), job.file.read())
-
-    def _make_room(self, principal: Principal) -> None:
-        mine = [job for job in self._jobs.values() if job.principal.id == principal.id]
-        if sum(job.finished_at is None for job in mine) >= MOST_UNFINISHED:
-            raise ConflictError(f"{MOST_UNFINISHED} exports of yours are not finished yet. Wait for one, or stop it.")
-        finished = sorted((job for job in mine if job.finished_at is not None), key=lambda job: job.started_at)
-        for job in finished[: max(len(finished) - MOST_FINISHED + 1, 0)]:
-            del self._jobs[job.id]
-            if job.file is not None:
-                job.file.remove()
-
-    def _find(self, principal: Principal, id: str) -> _Job:
-        with self._lock:
-            job = self._jobs.get(id)
-        if job is None or job.principal.id != principal.id:
-            raise NotFoundError("There is no such export.")
-        return job
-
-    def _run(self, job: _Job) -> None:
-        with self._one_at_a_time:
-            job.state = "running"
-            try:
-                job.file = EncryptedFile(self._archive.paths.exports / job.id)
-                write_zip(
-                    self._archive, job.principal, job.view, job.file, query=job.query, ids=job.ids,
-                    progress=job.progress, stopped=job.stop.is_set,
-                )  # fmt: skip
-                job.file.finish()
-                job.message = f"{job.progress.left_out} left out, see manifest.csv" if job.progress.left_out else ""
-                job.state = "stopped" if job.stop.is_set() else "done"
-            except MailkeepError as error:
-                self._failed(job, error.message)
-            except OSError:
-                self._failed(job, "The disk did not take it.")
-            except Exception:  # an export that nobody ends would be waited for for ever
-                self._failed(job, "Something went wrong inside mailkeep; the log has the details.")
-            if job.state != "done" and job.file is not None:
-                job.file.remove()
-            job.finished_at = int(time.time())
-
-    @staticmethod
-    def _failed(job: _Job, message: str) -> None:
-        log.exception("export %s failed", job.id)
-        job.state, job.message = "failed", message
+        self._archive.note(principal, "export.download", made.title)
+        return Download(StreamHead(made.name, "application/zip", made.file.size), made.file.read())
 
 
-class _Job:
-    """One export and how it stands."""
+class _Finished(NamedTuple):
+    """An export that can be fetched."""
 
-    def __init__(self, id: str, principal: Principal, view: View, query: str, ids: tuple[str, ...], title: str) -> None:
-        self.id, self.title = id, title
-        self.principal, self.view = principal, view
-        self.query, self.ids = query, ids
-        self.state = "waiting"
-        self.progress = Progress()
-        self.message = ""
-        self.started_at = int(time.time())
-        self.finished_at: int | None = None
-        self.stop = threading.Event()
-        self.file: EncryptedFile | None = None
-
-    @property
-    def name(self) -> str:
-        """What the file is called when it is fetched."""
-        return datetime.fromtimestamp(self.started_at).strftime("mail-%Y-%m-%d-%H%M.zip")
-
-    def info(self) -> api.JobInfo:
-        """The job as a face shows it."""
-        return api.JobInfo(
-            id=self.id, kind="export", title=self.title, state=self.state,  # type: ignore[arg-type]
-            done=self.progress.done, total=self.progress.total, message=self.message,
-            started_at=self.started_at, finished_at=self.finished_at,
-            download=self.name if self.state == "done" else "",
-        )  # fmt: skip
+    title: str
+    name: str
+    view: View
+    file: EncryptedFile
 
 
 class EncryptedFile:
@@ -244,8 +144,7 @@ class EncryptedFile:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._key = AESGCM(AESGCM.generate_key(256))
-        path.touch(mode=0o600, exist_ok=False)
-        self._file: BinaryIO = path.open("wb")
+        self._file: BinaryIO | None = None  # until there is something to write
         self._buffer = bytearray()
         self._frames = 0
         self.size = 0
@@ -266,7 +165,8 @@ class EncryptedFile:
         """No more will be written."""
         self._frame(bytes(self._buffer))
         self._buffer.clear()
-        self._file.close()
+        if self._file is not None:
+            self._file.close()
 
     def read(self) -> Iterator[bytes]:
         """The content, in pieces."""
@@ -277,28 +177,24 @@ class EncryptedFile:
 
     def remove(self) -> None:
         """Throw it away."""
-        self._file.close()
+        if self._file is not None:
+            self._file.close()
         self._path.unlink(missing_ok=True)
 
     def _frame(self, plain: bytes) -> None:
+        if self._file is None:
+            self._path.touch(mode=0o600, exist_ok=False)
+            self._file = self._path.open("wb")
         sealed = self._key.encrypt(self._frames.to_bytes(12, "big"), plain, b"")
         self._file.write(len(sealed).to_bytes(4, "big") + sealed)
         self._frames += 1
 
 
 def _hits(archive: Archive, view: View, query: str, progress: Progress) -> Iterator[str]:
-    """The ids of all hits, oldest first, each once also where mail that comes in meanwhile moves a page."""
-    node = parse(query, today=today(archive))
-    offset, given = 0, set[str]()
-    while True:
-        page = archive.index.search(node, scope_of(view), sort="date-asc", offset=offset, limit=PAGE, facets=False)
-        progress.total = page.total
-        if not page.hits:
-            return
-        new = [one.id for one in page.hits if one.id not in given]
-        given.update(new)
-        yield from new
-        offset += len(page.hits)
+    """The ids of all hits, each once: quarter by quarter as they came in, those of one by date."""
+    node, scope = parse(query, today=today(archive)), scope_of(view)
+    progress.report(progress.done, archive.index.search(node, scope, limit=0, facets=False).total)
+    yield from archive.index.every(node, scope)
 
 
 def _inert(text: str) -> str:

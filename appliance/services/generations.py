@@ -1,7 +1,8 @@
 """Generations of the projections: a rebuild makes a new one beside the one in use, then swaps.
 
 ``projections/current`` names the folder in use. Who has a generation open looks at that file between two pieces of
-work and moves over; the folder that nobody uses any more is removed by the projector.
+work and moves over; the folder that nobody uses any more is removed by the projector. What of its index is in memory
+lies in a folder of the same name on a tmpfs.
 """
 
 from __future__ import annotations
@@ -11,7 +12,12 @@ from pathlib import Path
 
 import msgspec
 
+from appliance.catalogue.store import Catalogue
 from appliance.files import Files, replace_file
+from appliance.index import live
+from appliance.index.place import Place
+from appliance.keys.access import Keys
+from appliance.services.paths import Paths
 
 
 class Generation(msgspec.Struct, frozen=True):
@@ -24,17 +30,23 @@ class Generation(msgspec.Struct, frozen=True):
         """catalogue.db."""
         return self.folder / "catalogue.db"
 
-    @property
-    def index(self) -> Path:
-        """The folder of the search index."""
-        return self.folder / "index"
+    def index(self, paths: Paths, keys: Keys, catalogue: Catalogue) -> Place:
+        """Where its search index is; ``catalogue`` is its own."""
+        return Place(
+            root=paths.live,
+            live=paths.live / self.folder.name,
+            sealed=self.folder / "index",
+            key=keys.key("index"),
+            identity=catalogue.identity,
+        )
 
 
 class Generations:
-    """The folder ``projections`` of a data folder."""
+    """The generations of a data folder."""
 
-    def __init__(self, folder: Path, files: Files | None = None) -> None:
-        self._folder = folder
+    def __init__(self, paths: Paths, files: Files | None = None) -> None:
+        self._folder = paths.projections
+        self._live = paths.live
         self._files = files or Files()
 
     @property
@@ -69,3 +81,9 @@ class Generations:
         for one in self._folder.iterdir():
             if one.name.isdigit() and int(one.name) < current:
                 shutil.rmtree(one, ignore_errors=True)
+                live.remove(self._live, self._live / one.name)
+
+
+def remove_live(paths: Paths) -> None:
+    """Take the live index out of the memory, whatever is left of it: for when the archive is locked or nothing runs."""
+    live.remove(paths.live, paths.live)

@@ -132,7 +132,7 @@ class Identity:
     def sign_in(self, *, address: str, password: str, totp: str, client: str) -> api.SignedIn:
         """A new session. Every reason to refuse gives the same answer after the same time, but for a missing code."""
         plain = normalise(address)[:LONGEST_ADDRESS]
-        keys = (f"address {plain}", _client_key(client))
+        keys = (f"address {plain}", client_key(client))
         # Checking a password takes 64 MiB for a moment. Those who wait here are counted before the next one is let in.
         with self._checking:
             self._brake.check(*keys)
@@ -176,7 +176,7 @@ class Identity:
 
     def accept_invitation(self, *, code: str, password: str, client: str) -> api.SignedIn:
         """Set a password with a one-time code."""
-        key = _client_key(client)
+        key = client_key(client)
         self._brake.check(key)
         code_hash = _code_hash(code)
         with self._archive.settings.read() as database:
@@ -319,7 +319,7 @@ def _totp_step(secret: str, code: str) -> int | None:
     return next((step for step in steps if totp.verify(digits, for_time=step * totp.interval)), None)
 
 
-def _client_key(client: str) -> str:
+def client_key(client: str) -> str:
     """What one browser's guesses are counted under: its address, of IPv6 the /64 that one subscriber has."""
     try:
         address = ipaddress.ip_address(client)

@@ -5,21 +5,17 @@ The command line acts as the built-in auditor ``local:<unix user>`` and is audit
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
 
-from appliance.errors import DamageError, UsageError
-from appliance.ingest.system_log import check_chain, entries
+from appliance.errors import UsageError
 from appliance.services import api, mailboxes, reading, searching, users
 from appliance.services.archive import Archive
-from appliance.services.backlog import Backlog
 from appliance.services.identity import Identity
 from appliance.services.principal import Principal, View
 from appliance.settings import events
-from appliance.store.refs import Finding
-from appliance.store.verify import VerifyReport, verify
 
 SMALLEST_LIMIT, LARGEST_LIMIT = 1024 * 1024, 2**31 - 1
 """Bytes of the largest message that can be set."""
@@ -32,21 +28,12 @@ class Idle(msgspec.Struct, frozen=True):
     backlog: int
 
 
-class Checked(msgspec.Struct, frozen=True):
-    """What a check of everything stored found."""
-
-    records: int
-    volumes: int
-    errors: tuple[Finding, ...]
-
-
 class LocalServices:
     """What the box may ask beside what an administrator and auditor may."""
 
-    def __init__(self, archive: Archive, identity: Identity, backlog: Backlog) -> None:
+    def __init__(self, archive: Archive, identity: Identity) -> None:
         self._archive = archive
         self._identity = identity
-        self._backlog = backlog
 
     def methods(self) -> Mapping[str, Callable[..., Any]]:
         """The services by name."""
@@ -55,7 +42,6 @@ class LocalServices:
             "local_search": self.search,
             "local_show": self.show,
             "idle": self.idle,
-            "verify": self.verify,
             "create_user_from_mail": self.create_user_from_mail,
             "gateway_set": self.gateway_set,
             "user_by_address": self.user_by_address,
@@ -88,36 +74,11 @@ class LocalServices:
         """Whether all accepted mail is searchable now."""
         catalogue = self._archive.catalogue
         # In this order: what is projected meanwhile is then waited for in the index, never overlooked.
-        log = self._backlog.count(catalogue)
+        log = self._archive.backlog.count(catalogue)
         sequence = self._archive.indexed().sequence
         behind = log.waiting + max(catalogue.value("change") - sequence, 0)
         settings = int(self._archive.settings.directory_version() != catalogue.value("settings"))
         return Idle(behind + settings == 0, behind + settings)
-
-    def verify(self, principal: Principal) -> Checked:
-        """Check every record, signature and audit line. Takes as long as reading the whole archive."""
-        principal.require("auditor")
-        report: VerifyReport = verify(self._archive.paths.volumes, self._archive.keyring, deep=True)
-        position = self._archive.settings.position()
-        try:
-            wrong = check_chain(entries(self._archive.reader), position)
-        except DamageError as error:
-            wrong = [error.message]
-        findings = [Finding(file="system log", offset=0, record_id=None, what=what) for what in wrong]
-        findings += self._lost_since_projected()
-        checked = Checked(report.records, report.volumes, (*report.errors, *findings))
-        self._archive.note(principal, "verify", f"{checked.records} records, {len(checked.errors)} errors")
-        return checked
-
-    def _lost_since_projected(self) -> Iterator[Finding]:
-        """Volumes that are gone or shorter than the catalogue knows them: a loss that no seal attests yet."""
-        sizes = {volume.path: volume.size for volume in self._archive.reader.volumes()}
-        for path, (cursor, _finished) in self._archive.catalogue.cursors().items():
-            if path not in sizes:
-                yield Finding(file=path, offset=0, record_id=None, what="the volume is missing; the catalogue knows it")
-            elif sizes[path] < cursor:
-                what = f"{cursor - sizes[path]} bytes are missing that the catalogue was made from"
-                yield Finding(file=path, offset=sizes[path], record_id=None, what=what)
 
     def create_user_from_mail(self, _principal: Principal, *, address: str) -> None:
         """A user for an address seen in mail, where the mailbox's rule wants one."""

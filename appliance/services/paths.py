@@ -107,6 +107,11 @@ class Paths(msgspec.Struct, frozen=True):
         return self.data / "timestamps"
 
     @property
+    def positions(self) -> Path:
+        """How far programs have pulled over the API: a file for each token."""
+        return self.data / "positions"
+
+    @property
     def lock(self) -> Path:
         """Held by the one process that may write settings."""
         return self.run / "archiver.lock"

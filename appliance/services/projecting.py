@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from appliance.catalogue.store import Catalogue
-from appliance.errors import ConflictError, MailkeepError, StorageError
+from appliance.errors import ConflictError, LockedError, MailkeepError, StorageError
 from appliance.extract.pool import ExtractPool
 from appliance.files import FILES
 from appliance.index.writer import IndexWriter
 from appliance.ingest.project import Projector
-from appliance.keys.keyring import Unlocked
+from appliance.keys.access import Keys
 from appliance.services.generations import Generation, Generations
 from appliance.services.paths import Paths
 from appliance.settings.store import Settings
@@ -31,7 +31,7 @@ SULK = 5.0
 class Projecting:
     """Keeps the generation in use up to date with the log."""
 
-    def __init__(self, paths: Paths, keyring: Unlocked, *, create_user: Callable[[str], None]) -> None:
+    def __init__(self, paths: Paths, keyring: Keys, *, create_user: Callable[[str], None]) -> None:
         self._create_user = create_user
         self._paths = paths
         self._keyring = keyring
@@ -39,17 +39,22 @@ class Projecting:
             paths.settings, column_key=keyring.key("settings"), lookup_key=keyring.key("settings-lookup")
         )
         self._pool = ExtractPool(workers=2)
-        self._generations = Generations(paths.projections)
+        self._generations = Generations(paths)
         self._open: Generation | None = None
         self._catalogue: Catalogue | None = None
         self._index: IndexWriter | None = None
         self._projector: Projector | None = None
 
     def run(self, stop: threading.Event) -> None:
-        """Project until ``stop``. What goes wrong is logged and tried again: the log is patient."""
+        """Project until ``stop``, or until the keys are taken away.
+
+        What goes wrong is logged and tried again: the log is patient.
+        """
         while not stop.is_set():
             try:
                 done = self._current().step()
+            except LockedError:
+                return
             except MailkeepError as error:
                 log.error("projection: %s", error.message)
                 self._leave()
@@ -75,7 +80,7 @@ class Projecting:
             self._generations.remove_others()
             self._open = generation
             self._catalogue = Catalogue(generation.catalogue)
-            self._index = IndexWriter(generation.index)
+            self._index = _index_writer(self._paths, self._keyring, generation, self._catalogue)
             self._projector = Projector(
                 reader=LogReader(self._paths.volumes, self._keyring),
                 keyring=self._keyring,
@@ -95,7 +100,7 @@ class Projecting:
         self._projector = self._index = self._catalogue = None
 
 
-def rebuild(paths: Paths, keyring: Unlocked, progress: Callable[[int], None]) -> int:
+def rebuild(paths: Paths, keyring: Keys, progress: Callable[[int], None]) -> int:
     """Make catalogue and index anew from the log, beside those in use, then swap. Returns the records.
 
     Searching goes on with the old state meanwhile. Mail that comes in during the rebuild is projected by whoever
@@ -119,11 +124,12 @@ def _one_at_a_time(lock: Path) -> Iterator[None]:
         FILES.close(descriptor)
 
 
-def _rebuild(paths: Paths, keyring: Unlocked, progress: Callable[[int], None]) -> int:
+def _rebuild(paths: Paths, keyring: Keys, progress: Callable[[int], None]) -> int:
     settings = Settings(paths.settings, column_key=keyring.key("settings"), lookup_key=keyring.key("settings-lookup"))
-    generations = Generations(paths.projections)
+    generations = Generations(paths)
     generation = generations.new()
-    catalogue, index = Catalogue(generation.catalogue), IndexWriter(generation.index)
+    catalogue = Catalogue(generation.catalogue)
+    index = _index_writer(paths, keyring, generation, catalogue)
     pool = ExtractPool(workers=2)
     projector = Projector(
         reader=LogReader(paths.volumes, keyring), keyring=keyring, settings=settings, catalogue=catalogue,
@@ -146,3 +152,9 @@ def _rebuild(paths: Paths, keyring: Unlocked, progress: Callable[[int], None]) -
         settings.close()
     generations.use(generation)
     return total
+
+
+def _index_writer(paths: Paths, keys: Keys, generation: Generation, catalogue: Catalogue) -> IndexWriter:
+    """The writer of a generation's index. What the catalogue has is on disk before the index says that it has it."""
+    place = generation.index(paths, keys, catalogue)
+    return IndexWriter(place, newest=catalogue.value("change"), before_save=catalogue.sync)

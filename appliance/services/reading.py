@@ -9,8 +9,10 @@ from __future__ import annotations
 import base64
 import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
+from concurrent.futures import Future
 from functools import partial
+from typing import NamedTuple
 
 import msgspec
 
@@ -85,13 +87,15 @@ class _Copy(msgspec.Struct, frozen=True):
 def message(archive: Archive, principal: Principal, *, id: str, everywhere: bool = False) -> api.MessageView:
     """One message, opened. Raises NotFoundError also where the caller may not know of it."""
     view = principal.looking(everywhere=everywhere)
-    rows = visible_rows(archive, view, id)
+    message_id = message_id_of(archive, id)
+    rows = _visible(archive, view, message_id)
+    # The children read while the audit line is made durable: nothing leaves here before it is.
+    begun = [_begin(archive, row) for row in rows[:MOST_COPIES]]
     archive.note(principal, "message.open", id, "")
-    copies = [_open(archive, row) for row in rows[:MOST_COPIES]]
+    doors = archive.settings.doors()
+    copies = [_finish(archive, one, doors) for one in begun]
     first = copies[0]
     facts = first.opened.facts
-    message_id = message_id_of(archive, id)
-    doors = archive.settings.doors()
     seen = [one for one in _everyone(copies) if one.visible_to(view.knows)]
     return api.MessageView(
         id=message_id,
@@ -184,7 +188,11 @@ def _raw_id(id: str) -> bytes:
 
 def visible_rows(archive: Archive, view: View, id: str) -> list[RecordRow]:
     """The message's records that lie within the view, first received first. Raises NotFoundError for none."""
-    rows = [row for row in archive.catalogue.records_of(message_id_of(archive, id)) if view.sees(row.archives)]
+    return _visible(archive, view, message_id_of(archive, id))
+
+
+def _visible(archive: Archive, view: View, message_id: str) -> list[RecordRow]:
+    rows = [row for row in archive.catalogue.records_of(message_id) if view.sees(row.archives)]
     if not rows:
         raise NotFoundError("There is no such message in your archive.")
     return rows
@@ -237,15 +245,32 @@ def open_for_export(
             yield copy.row, copy.original, copy.opened.facts.subject
 
 
+class _Begun(NamedTuple):
+    """One stored original that a child is reading."""
+
+    row: RecordRow
+    record: Record
+    described: Future[Described]
+
+
 def _open(archive: Archive, row: RecordRow) -> _Copy:
+    return _finish(archive, _begin(archive, row), archive.settings.doors())
+
+
+def _begin(archive: Archive, row: RecordRow) -> _Begun:
     record = archive.reader.read(row.volume, row.offset)
-    opened = archive.pool.describe(record.original, attachments=False).result()
+    return _Begun(row, record, archive.pool.describe(record.original, attachments=False))
+
+
+def _finish(archive: Archive, begun: _Begun, doors: Container[str]) -> _Copy:
+    row, record, described = begun
+    opened = described.result()
     who = audience(
         opened.reading,
         opened.facts,
         record.provenance,
         partial(archive.owners.archive_of, at=row.received_at),
-        archive.settings.doors(),
+        doors,
     )
     return _Copy(row, record, opened, who)
 

@@ -1,9 +1,10 @@
-"""The archiver's sockets: one for the web process, one for the box itself.
+"""The archiver's sockets: one for the web process, one for the POP3 server, one for the box itself.
 
 Who reaches the web socket can ask what a signed-in person may ask, given that person's session, and nothing else.
 The local socket is for root, for the archive's own user and for members of the group ``mailkeep-audit``. Landlock
 keeps a process from opening files, but not from connecting to a socket that has a name. So a caller there also names
-the secret that lies beside the socket, which the gateway and the web process cannot read.
+the secret that lies beside the socket, which the gateway and the web process cannot read. The POP3 server's socket
+has a secret of its own; what can be asked there is asked for a mailbox that the key agent has opened for the caller.
 """
 
 from __future__ import annotations
@@ -20,13 +21,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
 from appliance.errors import ForbiddenError, MailkeepError, UnavailableError, UsageError
 from appliance.files import FILES, replace_file
-from appliance.services.dispatch import Dispatcher
+from appliance.services.paths import Paths
 from appliance.services.principal import Principal
 from appliance.services.reading import Download
 from appliance.services.wire import LARGEST_FRAME, LENGTH, Call, Reply, failure_of, pack
@@ -44,21 +45,50 @@ _PEER = struct.Struct("3i")  # struct ucred: pid, uid, gid
 Answer = Callable[[Call], Any]
 
 
-class Server:
-    """Listens on both sockets, with a thread for each connection."""
+class Answers(Protocol):
+    """What answers the calls: the open archive's services, or those of a locked one."""
 
-    def __init__(self, dispatcher: Dispatcher) -> None:
-        self._dispatcher = dispatcher
+    @property
+    def paths(self) -> Paths:
+        """The data folder."""
+        ...
+
+    def from_web(self, call: Call) -> Any:
+        """Answer the web process."""
+        ...
+
+    def from_box(self, call: Call, principal: Principal) -> Any:
+        """Answer the box's own command line and processes."""
+        ...
+
+    def from_pop3(self, call: Call) -> Any:
+        """Answer the POP3 server."""
+        ...
+
+
+class Server:
+    """Listens on the sockets, with a thread for each connection."""
+
+    def __init__(self, answers: Answers) -> None:
+        self._answers = answers
         self._listeners: list[socket.socket] = []
         self._secret = secrets.token_hex(32)
+        self._pull_secret = secrets.token_hex(32)
 
     def start(self) -> None:
         """Open the sockets and answer until ``close``."""
-        paths = self._dispatcher.archive.paths
+        paths = self._answers.paths
         paths.local_secret.parent.mkdir(parents=True, exist_ok=True)
         replace_file(FILES, paths.local_secret, self._secret.encode("ascii"), 0o640)
+        paths.pull_secret.parent.mkdir(parents=True, exist_ok=True)
+        replace_file(FILES, paths.pull_secret, self._pull_secret.encode("ascii"), 0o640)
+        self._listen(paths.pull_socket, self._pop3)
         self._listen(paths.web_socket, self._web)
         self._listen(paths.local_socket, self._local)
+
+    def answer_with(self, answers: Answers) -> None:
+        """Have every later call answered by ``answers``, also those on connections that are open already."""
+        self._answers = answers
 
     def close(self) -> None:
         """Stop listening; connections end with the process."""
@@ -92,7 +122,15 @@ class Server:
                 connection.close()
 
     def _web(self, _connection: socket.socket) -> Answer:
-        return self._dispatcher.from_web
+        return lambda call: self._answers.from_web(call)
+
+    def _pop3(self, _connection: socket.socket) -> Answer:
+        def answer(call: Call) -> Any:
+            if not hmac.compare_digest(call.token.encode(), self._pull_secret.encode()):
+                raise ForbiddenError("The pull socket is for those who can read the secret beside it.")
+            return self._answers.from_pop3(call)
+
+        return answer
 
     def _local(self, connection: socket.socket) -> Answer:
         principal = local_principal(_peer_uid(connection))
@@ -100,7 +138,7 @@ class Server:
         def answer(call: Call) -> Any:
             if not hmac.compare_digest(call.token.encode(), self._secret.encode()):
                 raise ForbiddenError("The local socket is for those who can read the secret beside it.")
-            return self._dispatcher.from_box(call, principal)
+            return self._answers.from_box(call, principal)
 
         return answer
 

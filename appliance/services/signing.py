@@ -1,19 +1,23 @@
-"""The archiver's duties between calls: signing volumes that take no more records, and telling the gateway late."""
+"""The archiver's duties between calls: signing volumes that take no more records, telling the gateway late, and
+erasing mail of sealed mailboxes that is older than they keep it."""
 
 from __future__ import annotations
 
 import logging
 import threading
+import time
 
-from appliance.errors import ConflictError, DamageError, MailkeepError
+from appliance.errors import ConflictError, DamageError, LockedError, MailkeepError
+from appliance.services import erasing
 from appliance.services.archive import Archive
 from appliance.services.mailboxes import publish
-from appliance.store.seal import Chain, sign_volume, waiting
+from appliance.store.seal import sign_volume, waiting
 
 log = logging.getLogger(__name__)
 
 SECONDS = 5.0
 ROLL_SECONDS = 3600.0
+ERASE_SECONDS = 3600.0
 
 
 class Signer:
@@ -22,8 +26,8 @@ class Signer:
     def __init__(self, archive: Archive) -> None:
         self._archive = archive
         self._stop = threading.Event()
-        self._chain: Chain | None = None
         self._unsound: set[str] = set()
+        self._erase_at = 0.0
         self._thread = threading.Thread(target=self._run, name="signer", daemon=True)
 
     def start(self) -> None:
@@ -46,21 +50,32 @@ class Signer:
                 publish(self._archive)
             self._archive.writer.roll(older_than=ROLL_SECONDS)
             self._sign()
+            self._erase()
+        except LockedError:
+            return  # the keys were taken away: this process is about to end
         except (MailkeepError, OSError) as error:
             log.error("signing: %s", error)
 
+    def _erase(self) -> None:
+        """Once an hour: what is too old counts as gone, and the ciphertext of what is gone is dropped."""
+        if time.monotonic() < self._erase_at:
+            return
+        erasing.apply_retention(self._archive)
+        with self._archive.chain.held() as chain:
+            erasing.drop_erased(self._archive, chain)
+        self._erase_at = time.monotonic() + ERASE_SECONDS
+
     def _sign(self) -> None:
-        volumes, keyring = self._archive.paths.volumes, self._archive.keyring
-        if self._chain is None:
-            self._chain = Chain.load(volumes, archive_id=keyring.archive_id, verify_key=keyring.verify_key)
-        for volume in list(waiting(volumes, self._chain)):
-            if volume in self._unsound:
-                continue
-            try:
-                sign_volume(volumes, volume, self._chain, keyring)
-            except DamageError as error:
-                # Never signed as if it were whole; `verify` and the status page tell of it.
-                self._unsound.add(volume)
-                log.error("not signed: %s", error.message)
-            except ConflictError:
-                continue  # its writer came first
+        volumes = self._archive.paths.volumes
+        with self._archive.chain.held() as chain:
+            for volume in list(waiting(volumes, chain)):
+                if volume in self._unsound:
+                    continue
+                try:
+                    sign_volume(volumes, volume, chain, self._archive.keyring)
+                except DamageError as error:
+                    # Never signed as if it were whole; `verify` and the status page tell of it.
+                    self._unsound.add(volume)
+                    log.error("not signed: %s", error.message)
+                except ConflictError:
+                    continue  # its writer came first

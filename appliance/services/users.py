@@ -264,7 +264,7 @@ class _Directory:
     """Who holds which address while an import goes on: read once, then kept up with what the import does."""
 
     def __init__(self, archive: Archive) -> None:
-        self._doors = {one.address for one in archive.settings.mailboxes()}
+        self._doors = archive.settings.open_doors()
         addresses = _open_addresses(archive)
         with archive.settings.read() as database:
             self._users = {
@@ -277,7 +277,7 @@ class _Directory:
         """What one line of the file asks for: created, changed or unchanged, and the event that does it."""
         addresses = _addresses(row.get("primary", ""), row.get("aliases", "").split(";"))
         if door := self._doors.intersection(addresses):
-            raise ConflictError(f"{door.pop()} is the address of a journal mailbox.")
+            raise ConflictError(f"{min(door)} is an address of a mailbox.")
         holders = {self._holders[one] for one in addresses if one in self._holders}
         if len(holders) > 1:
             raise ConflictError(f"The addresses of {addresses[0]} belong to different users already.")
@@ -310,13 +310,13 @@ def _addresses(primary: str, aliases: Iterable[str]) -> tuple[str, ...]:
 
 def _require_free(archive: Archive, addresses: Sequence[str], user_id: str) -> None:
     now = int(archive.clock() * 1e6)
-    doors = {one.address for one in archive.settings.mailboxes()}
+    doors = archive.settings.open_doors()
     for address in addresses:
         holder = archive.owners.archive_of(address, now)
         if holder not in (None, user_id):
             raise ConflictError(f"The address {address} belongs to another user. Take it away there first.")
         if address in doors:
-            raise ConflictError(f"{address} is the address of a journal mailbox.")
+            raise ConflictError(f"{address} is an address of a mailbox.")
 
 
 def _open_addresses(archive: Archive) -> dict[str, tuple[str, ...]]:

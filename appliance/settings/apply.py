@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from functools import singledispatch
 
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session as Database
 
+from appliance.mail.published import ALL_OF
 from appliance.settings import events, tables
 from appliance.settings.addresses import Holding, first_moment
 from appliance.settings.columns import lookup
@@ -167,11 +169,64 @@ def _(event: events.MailboxPut, context: Context) -> tuple[str, str, str]:
         context.database.add(row)
     row.name, row.address, row.state, row.unknown = event.name, event.address, event.state, event.unknown
     row.networks, row.tls_required = json.dumps(event.networks), event.tls_required
-    row.domains = json.dumps(event.domains)
+    row.domains, row.description = json.dumps(event.domains), event.description or None
+    row.aliases, row.catch_all, row.sealed = json.dumps(event.aliases), json.dumps(event.catch_all), event.sealed
+    row.delete_after_pull, row.retention_days = event.delete_after_pull, event.retention_days
     if event.state == "deleted":
         row.deleted_at = context.entry.at
         action = "mailbox.delete"
-    return action, f"{event.name} <{event.address}> {event.state} unknown={event.unknown}", ""
+    context.database.flush()
+    _open_doors(event, context)
+    return action, " ".join(_told(event)), ""
+
+
+def _open_doors(event: events.MailboxPut, context: Context) -> None:
+    """The addresses that lead to the mailbox from now on; what it had beside them has led there until now."""
+    wanted = {event.address, *event.aliases, *(ALL_OF + domain for domain in event.catch_all)}
+    if event.state == "deleted":
+        wanted = set()
+    rows = context.database.scalars(select(tables.Door).where(tables.Door.mailbox == event.mailbox)).all()
+    for row in rows:
+        if row.address in wanted:
+            row.until = None
+        elif row.until is None:
+            row.until = context.entry.at
+    for address in sorted(wanted - {row.address for row in rows}):
+        context.database.add(tables.Door(address=address, mailbox=event.mailbox, until=None))
+
+
+def _told(event: events.MailboxPut) -> Iterator[str]:
+    """A mailbox in words, as the audit trail shows it."""
+    yield f"{event.name} <{event.address}> {event.state} unknown={event.unknown}"
+    if event.sealed:
+        yield "sealed"
+    for name, values in (
+        ("aliases", event.aliases), ("catch-all", event.catch_all), ("networks", event.networks),
+        ("domains", event.domains),
+    ):  # fmt: skip
+        if values:
+            yield f"{name}={','.join(values)}"
+    if event.tls_required:
+        yield "TLS-required"
+    if event.delete_after_pull:
+        yield "delete-after-pull"
+    if event.retention_days:
+        yield f"retention={event.retention_days}-days"
+
+
+@_apply.register
+def _(event: events.RecordsErased, context: Context) -> tuple[str, str, str]:
+    for record in event.records:
+        context.database.merge(tables.Erased(record=record, mailbox=event.mailbox, number=context.entry.number))
+    mailbox = context.database.get(tables.Mailbox, event.mailbox)
+    address = mailbox.address if mailbox else event.mailbox.hex()
+    return "records.erase", f"{len(event.records)} of {address} ({event.why})", ""
+
+
+@_apply.register
+def _(event: events.TimestampingSet, context: Context) -> tuple[str, str, str]:
+    context.database.merge(tables.Timestamping(id=1, url=event.url))
+    return "timestamping.set", event.url, ""
 
 
 @_apply.register

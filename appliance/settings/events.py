@@ -13,6 +13,7 @@ from typing import Literal
 import msgspec
 
 Unknown = Literal["keep", "create", "ignore"]
+State = Literal["active", "suspended", "disabled", "deleted"]
 
 
 class UserPut(msgspec.Struct, frozen=True, tag=True):
@@ -94,7 +95,7 @@ class MailboxPut(msgspec.Struct, frozen=True, tag=True):
     mailbox: bytes
     name: str
     address: str
-    state: Literal["active", "suspended", "disabled", "deleted"] = "active"
+    state: State = "active"
     unknown: Unknown = "keep"
     networks: tuple[str, ...] = ()
     tls_required: bool = False

@@ -13,13 +13,15 @@ from sqlalchemy import Engine, delete, func, select, text
 from sqlalchemy.orm import Session as Database
 
 from appliance.mail.addresses import domain
+from appliance.mail.doors import Doors
+from appliance.mail.published import ALL_OF
 from appliance.settings import events, tables
 from appliance.settings.addresses import AddressBook, Holding
 from appliance.settings.apply import apply
 from appliance.settings.columns import bind_cipher, lookup
 from appliance.sqlite import migrate, open_database
 
-NEWEST_REVISION = "0001"
+NEWEST_REVISION = "0002"
 DEFAULT_SIZE_LIMIT = 350 * 1024 * 1024
 
 
@@ -32,6 +34,33 @@ class LogPosition(msgspec.Struct, frozen=True):
     offset: int = 0
 
 
+class Held(msgspec.Struct, frozen=True):
+    """What one legal hold keeps: an archive's mail (empty: all mail) received in a period of microseconds."""
+
+    archive: str
+    since: int
+    until: int  # 0 for open
+
+
+class Holds(msgspec.Struct, frozen=True):
+    """The legal holds in force at one moment."""
+
+    held: tuple[Held, ...]
+
+    def may_erase(self, archives: frozenset[str], received_at: int) -> bool:
+        """Whether a record of these archives, received at that time (microseconds), may be erased.
+
+        The one question that every path asks which drops bytes of mail; a legal hold answers no. A record of a
+        sealed mailbox is in no archive: nobody knows whose it is, so only a hold on all mail keeps it.
+        """
+        return not any(
+            (not hold.archive or hold.archive in archives)
+            and hold.since <= received_at
+            and (not hold.until or received_at < hold.until)
+            for hold in self.held
+        )
+
+
 class Settings:
     """One open settings.db. Threads may share it; every method is one transaction."""
 
@@ -39,6 +68,7 @@ class Settings:
         self._engine: Engine = open_database(path, durable=True)
         bind_cipher(self._engine, column_key)
         self._lookup_key = lookup_key
+        self._doors: tuple[int, Doors] | None = None
         migrate(self._engine, Path(__file__).parent / "migrations", NEWEST_REVISION)
 
     def close(self) -> None:
@@ -117,10 +147,64 @@ class Settings:
             rows = database.scalars(select(tables.Mailbox).order_by(tables.Mailbox.created_at)).all()
             return [(_mailbox(row), row.created_at, row.deleted_at) for row in rows]
 
-    def doors(self) -> frozenset[str]:
-        """The addresses of all mailboxes ever: nobody's, and no recipients."""
+    def doors(self) -> Doors:
+        """The addresses that lead or led to a mailbox: nobody's, and no recipients."""
+        version = self.directory_version()
+        known = self._doors
+        if known is None or known[0] != version:
+            with self.read() as database:
+                found = database.scalars(select(tables.Door.address)).all()
+                domains = frozenset(one[len(ALL_OF) :] for one in found if one.startswith(ALL_OF))
+                # Each is encrypted: they are opened only where a domain is caught.
+                people = database.scalars(select(tables.Address.address)).all() if domains else ()
+            known = self._doors = (
+                version,
+                Doors(
+                    frozenset(one for one in found if not one.startswith(ALL_OF)),
+                    domains,
+                    frozenset(one for one in people if domain(one) in domains),
+                ),
+            )
+        return known[1]
+
+    def open_doors(self) -> frozenset[str]:
+        """The addresses that mailboxes have by name now."""
         with self.read() as database:
-            return frozenset(database.scalars(select(tables.Mailbox.address)))
+            found = database.scalars(select(tables.Door.address).where(tables.Door.until.is_(None)))
+            return frozenset(one for one in found if not one.startswith(ALL_OF))
+
+    def closed_doors(self, after: int) -> dict[str, int]:
+        """Addresses (or a caught domain, ``ALL_OF``) that no mailbox has any more, with the time (microseconds) at
+        which the last one gave them up, where that was later than ``after``.
+
+        An address that its former mailbox catches all the same is not one of them.
+        """
+        with self.read() as database:
+            rows = [(one.address, one.mailbox, one.until) for one in database.scalars(select(tables.Door))]
+        open_ = {(mailbox, address) for address, mailbox, until in rows if until is None}
+        taken = {address for _, address in open_}
+        closed: dict[str, int] = {}
+        for address, mailbox, until in rows:
+            caught = (mailbox, ALL_OF + domain(address)) in open_
+            if until is not None and until > after and address not in taken and not caught:
+                closed[address] = max(until, closed.get(address, 0))
+        return closed
+
+    def erased_after(self, number: int) -> list[tuple[bytes, bytes, int]]:
+        """Records erased by log entries numbered over ``number``, in their order: mailbox, record id, entry."""
+        with self.read() as database:
+            rows = database.execute(
+                select(tables.Erased.mailbox, tables.Erased.record, tables.Erased.number)
+                .where(tables.Erased.number > number)
+                .order_by(tables.Erased.number)
+            )
+            return [(mailbox, record, entry) for mailbox, record, entry in rows]
+
+    def timestamping(self) -> str:
+        """Where the chain's heads are sent for a timestamp; empty for nowhere."""
+        with self.read() as database:
+            row = database.get(tables.Timestamping, 1)
+            return row.url if row else ""
 
     def gateway(self) -> events.GatewaySet:
         """Host name and limits; the defaults where nothing was set."""
@@ -152,18 +236,15 @@ class Settings:
 
     # -- holds ------------------------------------------------------------------------------------------------
 
-    def may_erase(self, archives: frozenset[str], received_at: int) -> bool:
-        """Whether a record of these archives, received at that time (microseconds), may be erased.
-
-        The one question that every path asks which drops bytes of mail; a legal hold answers no.
-        """
+    def holds(self) -> Holds:
+        """The legal holds in force."""
         with self.read() as database:
-            return not any(
-                (not hold.archive or hold.archive in archives)
-                and hold.since <= received_at
-                and (not hold.until or received_at < hold.until)
-                for hold in database.scalars(select(tables.Hold))
-            )
+            rows = database.execute(select(tables.Hold.archive, tables.Hold.since, tables.Hold.until))
+            return Holds(tuple(Held(archive, since, until) for archive, since, until in rows))
+
+    def may_erase(self, archives: frozenset[str], received_at: int) -> bool:
+        """``Holds.may_erase`` at this moment."""
+        return self.holds().may_erase(archives, received_at)
 
     def directory_version(self) -> int:
         """Number of the last entry that changed users or mailboxes; cheap, for noticing another process's changes."""
@@ -180,5 +261,7 @@ def _mailbox(row: tables.Mailbox) -> events.MailboxPut:
     return events.MailboxPut(
         mailbox=row.id, name=row.name, address=row.address, state=row.state, unknown=row.unknown,  # type: ignore[arg-type]
         networks=tuple(json.loads(row.networks)), tls_required=row.tls_required,
-        domains=tuple(json.loads(row.domains)),
+        domains=tuple(json.loads(row.domains)), description=row.description or "",
+        aliases=tuple(json.loads(row.aliases)), catch_all=tuple(json.loads(row.catch_all)), sealed=row.sealed,
+        delete_after_pull=row.delete_after_pull, retention_days=row.retention_days,
     )  # fmt: skip

@@ -99,8 +99,43 @@ class Mailbox(Base):
     networks: Mapped[str] = mapped_column(String)  # JSON list
     tls_required: Mapped[bool] = mapped_column(Boolean)
     domains: Mapped[str] = mapped_column(EncryptedText)  # JSON list
+    description: Mapped[str | None] = mapped_column(EncryptedText)
+    aliases: Mapped[str] = mapped_column(String)  # JSON list
+    catch_all: Mapped[str] = mapped_column(String)  # JSON list of domains
+    sealed: Mapped[bool] = mapped_column(Boolean)
+    delete_after_pull: Mapped[bool] = mapped_column(Boolean)
+    retention_days: Mapped[int] = mapped_column(Integer)  # 0 is for ever
     created_at: Mapped[int] = mapped_column(Integer)
     deleted_at: Mapped[int | None] = mapped_column(Integer)
+
+
+class Door(Base):
+    """An address that leads or led to a mailbox; ``*@domain`` stands for all of a domain that nobody else has.
+
+    ``until`` (microseconds) is set once the mailbox has it no more.
+    """
+
+    __tablename__ = "door"
+    address: Mapped[str] = mapped_column(String, primary_key=True)
+    mailbox: Mapped[bytes] = mapped_column(ForeignKey("mailbox.id"), primary_key=True)
+    until: Mapped[int | None] = mapped_column(Integer)
+
+
+class Erased(Base):
+    """A record of a sealed mailbox that counts as gone, whether its ciphertext is there still or not."""
+
+    __tablename__ = "erased"
+    record: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
+    mailbox: Mapped[bytes] = mapped_column(LargeBinary)
+    number: Mapped[int] = mapped_column(Integer, index=True)  # entry that erased it
+
+
+class Timestamping(Base):
+    """One row: where the chain's heads are sent for a timestamp; empty for nowhere."""
+
+    __tablename__ = "timestamping"
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    url: Mapped[str] = mapped_column(EncryptedText)
 
 
 class Gateway(Base):

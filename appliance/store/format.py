@@ -24,6 +24,8 @@ MARKER_MAGIC: Final = MAGIC_PREFIX + b"B"
 RECORD_MAGIC: Final = MAGIC_PREFIX + b"R"
 INDEX_MAGIC: Final = MAGIC_PREFIX + b"X"
 END_MAGIC: Final = MAGIC_PREFIX + b"E"
+DIRECTORY_MAGIC: Final = MAGIC_PREFIX + b"D"
+LAST_MAGIC: Final = MAGIC_PREFIX + b"Z"
 
 SEALED_KEY_SIZE: Final = 1168
 KEY_INFO: Final = b"mailkeep volume key v1\x00"
@@ -64,7 +66,10 @@ class RecordType(enum.IntEnum):
     SETTINGS = 2  # a change of settings
     AUDIT = 3  # a line of the audit trail
     PLACE = 4  # a folder, sync cursor or right
-    TOMBSTONE = 5  # stands for a record whose original was dropped
+    DICTIONARY = 5  # archive volumes only: what Zstandard is given before each group
+    PART = 6  # archive volumes only: up to 768 KiB of what stood in mail as base64
+    GROUP = 7  # archive volumes only: records, compressed together
+    PART_LIST = 8  # archive volumes only: which parts there are
 
 
 class VolumeHeader(msgspec.Struct, frozen=True):

@@ -40,6 +40,8 @@ from appliance.store.merkle import LEAF_PREFIX
 SALT_SIZE: Final = 32
 COMPRESSED: Final = 1
 """Record flag: the original is one Zstandard frame (RFC 8878). Always set in format version 1."""
+WITH_DICTIONARY: Final = 2
+"""Record flag: the frame was made with the dictionary of the archive volume that it is in."""
 
 _LARGEST_PROVENANCE: Final = 64 * 1024 * 1024
 _CHUNK: Final = 256 * 1024
@@ -79,6 +81,14 @@ def encode_provenance(provenance: Provenance | None) -> bytes:
     return b"" if provenance is None or provenance == _NO_PROVENANCE else msgspec.msgpack.encode(provenance)
 
 
+def decode_provenance(encoded: bytes) -> Provenance:
+    """What ``encode_provenance`` gave. Raises DamageError."""
+    try:
+        return _provenance_of(encoded) if encoded else _NO_PROVENANCE
+    except msgspec.DecodeError as error:
+        raise DamageError("A record's provenance cannot be read.") from error
+
+
 def record_key(volume_key: bytes, volume_id: bytes, header: RecordHeader) -> bytes:
     """The key of one record; it binds the record to its volume and its id."""
     return derive(volume_key, salt=header.salt, info=volume_id + header.record_id)
@@ -92,22 +102,28 @@ def seal(
     *,
     type: int = RecordType.MESSAGE,
     level: int = 1,
+    dictionary: zstandard.ZstdCompressor | None = None,
 ) -> SealedRecord:
-    """A whole original as one record."""
-    sealer = RecordSealer(volume_key, volume_id, provenance, type=type)
-    return sealer.finish(original, _compressor(level).compress(original))
+    """A whole original as one record; ``dictionary`` is a compressor that has one."""
+    flags = COMPRESSED if dictionary is None else COMPRESSED | WITH_DICTIONARY
+    sealer = RecordSealer(volume_key, volume_id, provenance, type=type, flags=flags)
+    return sealer.finish(original, (dictionary or _compressor(level)).compress(original))
 
 
 class RecordSealer:
     """Seals one record. For originals that arrive in pieces, see ``stream.StreamingRecord``."""
 
     def __init__(
-        self, volume_key: bytes, volume_id: bytes, provenance: Provenance | None, *, type: int = RecordType.MESSAGE
+        self,
+        volume_key: bytes,
+        volume_id: bytes,
+        provenance: Provenance | None,
+        *,
+        type: int = RecordType.MESSAGE,
+        flags: int = COMPRESSED,
     ) -> None:
         now = clock.time_ns() // 1000
-        self._header = RecordHeader(
-            type=type, flags=COMPRESSED, record_id=new_record_id(now), salt=os.urandom(32), time=now
-        )
+        self._header = RecordHeader(type=type, flags=flags, record_id=new_record_id(now), salt=os.urandom(32), time=now)
         self._aad = self._header.pack()
         self._cipher = AESGCM(record_key(volume_key, volume_id, self._header))
         salt = os.urandom(SALT_SIZE)
@@ -187,33 +203,37 @@ class RecordOpener:
         self._pieces = self._open(frames)
         self._rest = b""
         self._original_length: int | None = None
-        self._salt = self._exactly(SALT_SIZE)
+        self.salt = self._exactly(SALT_SIZE)
         size = int.from_bytes(self._exactly(4), "big")
         if size > _LARGEST_PROVENANCE:
             raise DamageError("A record's provenance is larger than any can be.")
         encoded = self._exactly(size)
-        try:
-            self.provenance = _provenance_of(encoded) if encoded else _NO_PROVENANCE
-        except msgspec.DecodeError as error:
-            raise DamageError("A record's provenance cannot be read.") from error
+        self.provenance = decode_provenance(encoded)
+        self._with_dictionary = bool(header.flags & WITH_DICTIONARY)
 
-    def original(self, leaf: bytes) -> bytes:
-        """The original as a whole, checked against its commitment ``leaf``."""
+    def original(self, leaf: bytes, dictionary: zstandard.ZstdDecompressor | None = None) -> bytes:
+        """The original as a whole, checked against its commitment ``leaf``.
+
+        ``dictionary`` is a decompressor that has one, for a record that was made with it.
+        """
+        decompressor = dictionary if self._with_dictionary else _decompressor()
+        if decompressor is None:
+            raise DamageError("A record was compressed with a dictionary that is not there.")
         compressed = b"".join((self._rest, *self._pieces))
         length = self._length()
         try:
             if zstandard.frame_content_size(compressed) not in (-1, length):
                 raise DamageError("A record's original has another length than the record says.")
-            original = _decompressor().decompress(compressed, max_output_size=max(length, 1), allow_extra_data=False)
+            original = decompressor.decompress(compressed, max_output_size=max(length, 1), allow_extra_data=False)
         except zstandard.ZstdError as error:
             raise DamageError("A record's original does not decompress.") from error
-        self._check(sha256(self._salt + original).digest(), len(original), leaf)
+        self._check(sha256(self.salt + original).digest(), len(original), leaf)
         return original
 
     def stream(self, leaf: bytes) -> Iterator[bytes]:
         """The original in pieces of at most 256 KiB. Each is authentic when it comes; that nothing is missing is
         known when the iterator ends without DamageError."""
-        commitment = sha256(self._salt)
+        commitment = sha256(self.salt)
         length = 0
         # Its own decompressor: a stream may lie open while others of this thread begin.
         source = cast("IO[bytes]", self)  # only ``read`` is called

@@ -1,4 +1,4 @@
-"""What the log's readers give: a record's place, or the place of bytes that are no record."""
+"""What the log's readers give: volumes, places of records, and of bytes that are none."""
 
 from __future__ import annotations
 
@@ -7,6 +7,22 @@ from typing import Literal
 import msgspec
 
 DamageKind = Literal["corruption", "unacknowledged"]
+
+
+class VolumeInfo(msgspec.Struct, frozen=True):
+    """One volume as listed."""
+
+    path: str  # relative to the volumes folder
+    mailbox: bytes
+    writer: str
+    sequence: int
+    size: int
+    closed: bool  # has a footer
+    sealed: bool  # has a seal beside it
+    created: int  # microseconds since 1970-01-01 UTC; 0 where the header is damaged
+    damage: str = ""  # what is wrong with the header
+    archived: bool = False  # an archive volume stands in its place; ``size`` is what it was
+    stored: int = 0  # bytes on disk; an archive volume's count for the first volume that it stands for
 
 
 class RecordRef(msgspec.Struct, frozen=True):
@@ -23,6 +39,23 @@ class RecordRef(msgspec.Struct, frozen=True):
     @property
     def end(self) -> int:
         """Where a scan goes on after this record."""
+        return self.offset + self.length
+
+
+class Tombstone(msgspec.Struct, frozen=True):
+    """Where a record stood whose original was erased: what its clear header said stays, and its commitment."""
+
+    volume: str
+    offset: int
+    length: int
+    record_id: bytes  # 16, UUIDv7
+    type: int  # of the record that stood here
+    time: int  # microseconds since 1970-01-01 UTC
+    mailbox: bytes  # 16
+
+    @property
+    def end(self) -> int:
+        """Where a scan goes on after it."""
         return self.offset + self.length
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import time
 from collections.abc import Iterator
 from hashlib import sha256
@@ -23,15 +24,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from appliance.errors import ConflictError, DamageError
 from appliance.files import FILES, Files, read_file, replace_file
 from appliance.store.failures import storage_error
-from appliance.store.names import (
-    SEAL_SUFFIX,
-    VOLUME_SUFFIX,
-    VolumeName,
-    is_mailbox_folder,
-    parse_volume,
-    seal_path,
-    volume_name,
-)
+from appliance.store.names import VolumeName, is_mailbox_folder, parse_volume, seal_path, sealed_by, volume_name
 from appliance.store.refs import Finding
 from appliance.store.survey import survey_volume
 
@@ -42,7 +35,7 @@ _MODE = 0o640
 
 
 class Signer(Protocol):
-    """Who signs seals; ``appliance.keys.keyring.Unlocked`` does."""
+    """Who signs seals; ``appliance.keys.access.Keys`` can."""
 
     @property
     def archive_id(self) -> UUID:
@@ -54,8 +47,17 @@ class Signer(Protocol):
         ...
 
 
-class Seal(msgspec.Struct, frozen=True):
-    """What is attested of one volume. Byte strings are base64 in the JSON."""
+class StandsFor(msgspec.Struct, frozen=True):
+    """A volume in whose place an archive volume stands."""
+
+    volume: str
+    number: int  # of the replaced volume's seal
+    header_hash: bytes
+    leaf_root: bytes
+
+
+class Seal(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What is attested of one volume or archive volume. Byte strings are base64 in the JSON."""
 
     version: int
     archive: UUID
@@ -73,6 +75,7 @@ class Seal(msgspec.Struct, frozen=True):
     cipher_root: bytes
     gaps: tuple[tuple[int, int], ...]  # offset and length of bytes that were never confirmed
     sealed_at: int  # microseconds since 1970-01-01 UTC
+    replaces: tuple[StandsFor, ...] = ()  # an archive volume's
 
 
 class Chain:
@@ -83,6 +86,7 @@ class Chain:
         self._archive = archive_id
         self._key = Ed25519PublicKey.from_public_bytes(verify_key)
         self._seals: dict[str, Seal] = {}
+        self._standing: dict[str, Seal] = {}
         self._findings: list[Finding] = []
         self.number = 0
         """Number of the newest seal; 0 where there is none."""
@@ -125,20 +129,34 @@ class Chain:
         """A volume's seal."""
         return self._seals.get(volume)
 
+    def archive_of(self, volume: str) -> Seal | None:
+        """The seal of the archive volume that stands in a volume's place: the newest, where it was replaced again."""
+        return self._standing.get(volume)
+
+    @property
+    def archives(self) -> tuple[Seal, ...]:
+        """The seals of the archive volumes in use."""
+        return tuple({seal.number: seal for seal in self._standing.values()}.values())
+
     def check(self, path: str, raw: bytes) -> Seal:
         """The seal in a file's bytes, if this archive's key signed it. Raises DamageError."""
-        line, _, rest = raw.partition(b"\n")
+        return read_seal(path, raw, self._key, self._archive)
+
+    def append(self, seal: Seal, signer: Signer, files: Files, volumes: Path) -> None:
+        """Sign a seal that has this chain's next place, and write it, durable on return. Raises OSError."""
+        line = msgspec.json.encode(seal)
+        raw = line + b"\n" + base64.b64encode(signer.sign(SIGNED_PREFIX + line)) + b"\n"
+        path = seal_path(seal.volume)
+        self.check(path, raw)
         try:
-            self._key.verify(base64.b64decode(rest.rstrip(b"\n"), validate=True), SIGNED_PREFIX + line)
-        except (InvalidSignature, binascii.Error) as error:
-            raise DamageError("the seal's signature is not this archive's, or the seal was altered") from error
-        try:
-            seal = msgspec.json.decode(line, type=Seal)
-        except msgspec.DecodeError as error:
-            raise DamageError("the seal is signed, but this program cannot read it") from error
-        if seal.archive != self._archive or seal_path(seal.volume) != path:
-            raise DamageError("the seal stands in another's place")
-        return seal
+            replace_file(files, volumes / path, raw, _MODE)
+        except OSError:
+            # It may have got its name before the disk failed: then its number is taken.
+            with contextlib.suppress(OSError):
+                if read_file(files, volumes / path) == raw:
+                    self._append(seal, sha256(raw).digest())
+            raise
+        self._append(seal, sha256(raw).digest())
 
     def _append(self, seal: Seal, digest: bytes) -> None:
         path = seal_path(seal.volume)
@@ -153,6 +171,7 @@ class Chain:
             what = "the seal before this one is not the one it was chained to"
             self._findings.append(Finding(file=path, offset=0, record_id=None, what=what))
         self._seals[seal.volume] = seal
+        self._standing.update((one.volume, seal) for one in seal.replaces)
         self.number, self.head = seal.number, digest
 
 
@@ -189,14 +208,38 @@ def sign_volume(volumes: Path, volume: str, chain: Chain, signer: Signer, *, fil
         raise ConflictError(f"{volume} has its seal already.")
     try:
         seal = _attest(files, volumes, name, chain, signer.archive_id)
-        line = msgspec.json.encode(seal)
-        raw = line + b"\n" + base64.b64encode(signer.sign(SIGNED_PREFIX + line)) + b"\n"
-        chain.check(seal_path(volume), raw)
-        replace_file(files, volumes / seal_path(volume), raw, _MODE)
+        chain.append(seal, signer, files, volumes)
     except OSError as error:
         raise storage_error(error) from error
-    chain._append(seal, sha256(raw).digest())
     return seal
+
+
+def read_seal(path: str, raw: bytes, key: Ed25519PublicKey | None, archive: UUID | None) -> Seal:
+    """The seal in a file's bytes, if it belongs there and ``key`` signed it. Raises DamageError.
+
+    Without ``key`` its word is taken for it.
+    """
+    line, _, rest = raw.partition(b"\n")
+    if key is not None:
+        try:
+            key.verify(base64.b64decode(rest.rstrip(b"\n"), validate=True), SIGNED_PREFIX + line)
+        except (InvalidSignature, binascii.Error) as error:
+            raise DamageError("the seal's signature is not this archive's, or the seal was altered") from error
+    try:
+        seal = msgspec.json.decode(line, type=Seal)
+    except msgspec.DecodeError as error:
+        raise DamageError("the seal is signed, but this program cannot read it") from error
+    if archive not in (None, seal.archive) or seal_path(seal.volume) != path:
+        raise DamageError("the seal stands in another's place")
+    return seal
+
+
+def attested_header(raw: bytes) -> bytes:
+    """The header hash in a seal's bytes, whoever signed it; zeros where it cannot be read."""
+    try:
+        return msgspec.json.decode(raw.partition(b"\n")[0], type=Seal).header_hash
+    except msgspec.DecodeError:
+        return NO_PREVIOUS
 
 
 def _attest(files: Files, volumes: Path, name: VolumeName, chain: Chain, archive: UUID) -> Seal:
@@ -235,5 +278,5 @@ def _attest(files: Files, volumes: Path, name: VolumeName, chain: Chain, archive
 def _seal_files(files: Files, volumes: Path) -> Iterator[str]:
     for folder in filter(is_mailbox_folder, files.names(volumes)):
         for name in files.names(volumes / folder):
-            if name.endswith(SEAL_SUFFIX) and parse_volume(f"{folder}/{name.removesuffix(SEAL_SUFFIX)}{VOLUME_SUFFIX}"):
+            if sealed_by(f"{folder}/{name}") is not None:
                 yield f"{folder}/{name}"

@@ -1,4 +1,4 @@
-"""A whole volume looked through without a key: what a seal attests, and what ``verify`` compares."""
+"""A whole volume, or archive volume, looked through without a key: what a seal attests, and ``verify`` compares."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import msgspec
 from appliance.errors import DamageError
 from appliance.files import Files, read_exactly
 from appliance.store import merkle
+from appliance.store.directory import Directory, read_directory
 from appliance.store.format import HEADER_SIZE, Footer, IndexEntry, VolumeHeader, parse_header
 from appliance.store.names import VolumeName
 from appliance.store.scan import FoundRecord, Gap, Window, walk
@@ -97,6 +98,49 @@ def survey_volume(files: Files, volumes: Path, name: VolumeName) -> tuple[Survey
         return surveyed, file_hash(files, descriptor, surveyed.size)
     finally:
         files.close(descriptor)
+
+
+class ArchiveSurvey(msgspec.Struct, frozen=True):
+    """What an archive volume's bytes say."""
+
+    size: int
+    header: VolumeHeader
+    header_hash: bytes
+    entries: tuple[IndexEntry, ...]  # of the records that stand in the file
+    directory: Directory
+    leaf_root: bytes
+    cipher_root: bytes
+    file_hash: bytes
+
+
+def survey_archive(files: Files, path: Path) -> ArchiveSurvey:
+    """Look through a finished archive volume. Raises DamageError where it is not whole, OSError."""
+    directory = read_directory(files, path)
+    descriptor = files.open(path)
+    try:
+        size = files.size(descriptor)
+        raw = read_exactly(files, descriptor, HEADER_SIZE, 0)
+        header = parse_header(raw)
+        entries: list[IndexEntry] = []
+        hashes: list[bytes] = []
+        for found in walk(Window(files, descriptor, directory.offset), growing=False, hashes=True):
+            if not isinstance(found, FoundRecord):
+                raise DamageError("A record of the archive volume is damaged.")
+            entries.append(found.entry)
+            hashes.append(found.cipher_hash)
+        digest = file_hash(files, descriptor, size)
+    finally:
+        files.close(descriptor)
+    return ArchiveSurvey(
+        size=size,
+        header=header,
+        header_hash=sha256(raw).digest(),
+        entries=tuple(entries),
+        directory=directory,
+        leaf_root=merkle.root(merkle.leaf_hash(entry.committed()) for entry in entries),
+        cipher_root=merkle.root(hashes),
+        file_hash=digest,
+    )
 
 
 def file_hash(files: Files, descriptor: int, size: int) -> bytes:

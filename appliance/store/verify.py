@@ -2,12 +2,13 @@
 
 Without the mail keys everything but the inside of the encryption is checked: checksums, footers, the chain of each
 writer's headers, signatures, and that no sealed volume is missing or changed. With ``deep`` every record is also
-decrypted and compared with its commitment.
+decrypted and compared with its commitment. Of a volume that an archive volume stands in for, its header and all its
+leaves are checked against its own seal, and its records where they are now.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Protocol
@@ -15,26 +16,30 @@ from uuid import UUID
 
 import msgspec
 
-from appliance.errors import DamageError, LockedError, MailkeepError
+from appliance.errors import DamageError, LockedError, MailkeepError, SealedError
 from appliance.files import FILES, Files
+from appliance.store.archived import stands_for
+from appliance.store.directory import ERASED
 from appliance.store.failures import storage_error
-from appliance.store.format import NO_PREVIOUS
+from appliance.store.format import NO_PREVIOUS, IndexEntry, parse_header
 from appliance.store.names import (
     SEAL_SUFFIX,
     UNFINISHED_SUFFIX,
     VolumeName,
     is_mailbox_folder,
+    parse_archive,
     parse_volume,
     seal_path,
+    volume_name,
 )
 from appliance.store.reader import KeyOpener, LogReader
 from appliance.store.refs import Finding, RecordRef
 from appliance.store.seal import Chain, Seal
-from appliance.store.survey import Survey, survey_volume
+from appliance.store.survey import Survey, survey_archive, survey_volume
 
 
 class Verifier(Protocol):
-    """What is needed to check seals: a ``Keyring`` or an ``Unlocked``."""
+    """What is needed to check seals: a locked ``Keyring`` or its ``Keys``."""
 
     @property
     def archive_id(self) -> UUID:
@@ -49,9 +54,12 @@ class Verifier(Protocol):
 
 class VerifyReport(msgspec.Struct, frozen=True):
     """What was looked at and what was found. The archive is whole where ``errors`` is empty; ``notes`` are things
-    to know that lose nothing confirmed, such as what a crash cut off."""
+    to know that lose nothing confirmed, such as what a crash cut off. ``unopened`` of the records, in sealed
+    mailboxes, could not be decrypted: of them all else was checked. ``erased`` records are not among ``records``."""
 
     records: int
+    unopened: int
+    erased: int
     volumes: int
     bytes: int
     sealed: int
@@ -69,7 +77,7 @@ def verify(
 ) -> VerifyReport:
     """Check everything below ``volumes``, also while it grows.
 
-    ``deep`` decrypts every record and needs an ``Unlocked`` (LockedError without). ``progress`` gets the volumes
+    ``deep`` decrypts every record and needs ``Keys`` (LockedError without). ``progress`` gets the volumes
     done and all there are. Raises StorageError where the folder itself cannot be read.
     """
     opener = keyring if deep and isinstance(keyring, KeyOpener) else None
@@ -87,34 +95,47 @@ class _Check:
         self._files = files
         self._volumes = volumes
         self._keyring = keyring
-        self._reader = LogReader(volumes, opener, files=files) if opener is not None else None
+        self._reader = LogReader(volumes, opener, seal_key=keyring, files=files) if opener is not None else None
         self._errors: list[Finding] = []
         self._notes: list[Finding] = []
         self._records = 0
+        self._unopened = 0
         self._bytes = 0
+        self._erased = 0
 
     def run(self, progress: Callable[[int, int], None] | None) -> VerifyReport:
         chain = self._load_chain()
         self._errors += chain.findings
-        names = self._volume_names()
+        names = self._volume_names(chain)
+        archives = {seal.volume: seal for seal in chain.archives}
         present = {str(name) for name in names}
-        for path in chain.seals:
+        for path, seal in chain.seals.items():
+            if path in present or chain.archive_of(path) is not None or (seal.replaces and path not in archives):
+                continue  # one that was replaced has to be gone
             # A volume sealed after the folder was read is there all the same.
-            if path not in present and not self._files.exists(self._volumes / path):
+            if not self._files.exists(self._volumes / path) and not self._replaced_meanwhile(path):
                 self._error(path, 0, "the volume is missing; its seal says that it was there")
         hashes: dict[VolumeName, tuple[bytes, bytes]] = {}
+        total = len(names) + len(archives)
         for done, name in enumerate(names):
             if progress is not None:
-                progress(done, len(names))
+                progress(done, total)
             links = self._volume(name, chain.seal_of(str(name)))
             if links is not None:
                 hashes[name] = links
-        self._links(names, hashes)
+        for done, seal in enumerate(archives.values(), start=len(names)):
+            if progress is not None:
+                progress(done, total)
+            hashes.update(self._archive(seal, chain))
+        replaced = [volume_name(one.volume) for seal in archives.values() for one in seal.replaces]
+        self._links(sorted({*names, *replaced}), hashes)
         if progress is not None:
-            progress(len(names), len(names))
+            progress(total, total)
         return VerifyReport(
             records=self._records,
-            volumes=len(names),
+            unopened=self._unopened,
+            erased=self._erased,
+            volumes=total,
             bytes=self._bytes,
             sealed=len(chain.seals),
             errors=tuple(self._errors),
@@ -134,19 +155,83 @@ class _Check:
         chain = load()
         return load() if chain.findings else chain
 
-    def _volume_names(self) -> list[VolumeName]:
+    def _replaced_meanwhile(self, path: str) -> bool:
+        """Whether an archive volume has taken a volume's place, or another's, since the check began."""
+        if self._files.exists(self._volumes / path):
+            return False
+        chain = self._load_chain()
+        seal = chain.seal_of(path)
+        return chain.archive_of(path) is not None or (
+            seal is not None and bool(seal.replaces) and seal not in chain.archives
+        )
+
+    def _volume_names(self, chain: Chain) -> list[VolumeName]:
+        """The volumes that are there, and in whose place no archive volume stands."""
         names = []
         for folder in self._files.names(self._volumes):
             if not is_mailbox_folder(folder):
                 self._note(folder, 0, "not put here by mailkeep")
                 continue
             for file in self._files.names(self._volumes / folder):
-                name = parse_volume(f"{folder}/{file}")
-                if name is not None:
+                path = f"{folder}/{file}"
+                name = parse_volume(path)
+                if name is not None and (standing := chain.archive_of(path)) is not None:
+                    self._note(path, 0, f"{standing.volume} stands in its place; it goes at the next start")
+                elif name is not None:
                     names.append(name)
+                elif parse_archive(path) is not None:
+                    self._about_archive(path, chain)
                 elif not file.endswith((SEAL_SUFFIX, UNFINISHED_SUFFIX)):
-                    self._note(f"{folder}/{file}", 0, "not put here by mailkeep")
+                    self._note(path, 0, "not put here by mailkeep")
         return sorted(names)
+
+    def _about_archive(self, path: str, chain: Chain) -> None:
+        seal = chain.seal_of(path)
+        if seal is None:
+            self._note(path, 0, "not signed, so nothing rests on it; it goes at the next start")
+        elif seal not in chain.archives:
+            self._note(path, 0, "another archive volume stands in its place; it goes at the next start")
+
+    def _archive(self, seal: Seal, chain: Chain) -> dict[VolumeName, tuple[bytes, bytes]]:
+        """Check an archive volume and all that it stands for; as ``_volume``, for each of them."""
+        path = seal.volume
+        try:
+            found = survey_archive(self._files, self._volumes / path)
+            places = found.directory.places()
+        except DamageError as error:
+            self._error(path, 0, f"the archive volume is damaged: {error.message}")
+            return {}
+        except OSError as error:
+            # One that is missing was told of already, unless another took its place meanwhile.
+            if not isinstance(error, FileNotFoundError):
+                self._error(path, 0, f"the archive volume cannot be read: {error.strerror or error}")
+            return {}
+        self._bytes += found.size
+        if (found.size, found.file_hash) != (seal.size, seal.file_hash):
+            self._error(path, 0, "the archive volume is not the one that was signed")
+        if (found.header_hash, found.leaf_root, found.cipher_root, len(found.entries)) != (
+            seal.header_hash, seal.leaf_root, seal.cipher_root, seal.records,
+        ) or stands_for(found.directory.replaced) != seal.replaces:  # fmt: skip
+            self._error(seal_path(path), 0, "the seal does not say what the archive volume holds")
+        hashes: dict[VolumeName, tuple[bytes, bytes]] = {}
+        for replaced in found.directory.replaced:
+            if chain.archive_of(replaced.volume) != seal:
+                continue  # another stands for it by now
+            attested = chain.seal_of(replaced.volume)
+            if attested is None or attested.leaf_root != places.leaf_root(replaced.volume):
+                self._error(replaced.volume, 0, f"{path} does not hold the records that the volume's seal names")
+            name = volume_name(replaced.volume)
+            try:
+                hashes[name] = replaced.header_hash, parse_header(replaced.header).previous
+            except DamageError as error:
+                self._error(replaced.volume, 0, error.message)
+            for offset, length in replaced.gaps:
+                self._note(replaced.volume, offset, f"unacknowledged or damaged, {length} bytes")
+            kept = [place.entry for place in places.of(replaced.volume) if place.offset != ERASED]
+            self._records += len(kept)
+            self._erased += replaced.records - len(kept)
+            self._open(replaced.volume, name, kept)
+        return hashes
 
     def _volume(self, name: VolumeName, seal: Seal | None) -> tuple[bytes, bytes] | None:
         """Check one volume; (its header's hash, the hash it links to) where its header is whole."""
@@ -154,7 +239,8 @@ class _Check:
         try:
             found, digest = survey_volume(self._files, self._volumes, name)
         except OSError as error:
-            self._error(path, 0, f"the volume cannot be read: {error.strerror or error}")
+            if not (isinstance(error, FileNotFoundError) and self._replaced_meanwhile(path)):
+                self._error(path, 0, f"the volume cannot be read: {error.strerror or error}")
             return None
         self._records += len(found.entries)
         self._bytes += found.size
@@ -170,7 +256,7 @@ class _Check:
         elif not found.growing:
             self._note(path, 0, "not signed yet")
         if self._reader is not None and found.header is not None:
-            self._open(path, name, found)
+            self._open(path, name, found.entries)
         return (found.header_hash, found.header.previous) if found.header is not None else None
 
     def _gaps(self, path: str, found: Survey, seal: Seal | None) -> None:
@@ -194,10 +280,10 @@ class _Check:
         ):
             self._error(seal_path(path), 0, "the seal's Merkle roots are not those of the volume")
 
-    def _open(self, path: str, name: VolumeName, found: Survey) -> None:
+    def _open(self, path: str, name: VolumeName, entries: Sequence[IndexEntry]) -> None:
         if self._reader is None:
             return
-        for entry in found.entries:
+        for entry in entries:
             ref = RecordRef(
                 volume=path, offset=entry.offset, length=entry.length, record_id=entry.record_id,
                 type=entry.type, time=entry.time, mailbox=name.mailbox,
@@ -205,6 +291,9 @@ class _Check:
             try:
                 for _ in self._reader.stream(ref):
                     pass
+            except SealedError:
+                self._unopened += len(entries)
+                return
             except DamageError as error:
                 self._error(path, entry.offset, error.message, entry.record_id)
             except MailkeepError as error:

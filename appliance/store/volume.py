@@ -18,7 +18,7 @@ from pathlib import Path
 import msgspec
 
 from appliance.errors import StorageError
-from appliance.files import Files, create_directory, read_exactly, write_all
+from appliance.files import Files, create_directory, read_exactly, read_file, write_all
 from appliance.keys.envelope import KEY_SIZE, seal
 from appliance.store import merkle
 from appliance.store.format import (
@@ -30,8 +30,9 @@ from appliance.store.format import (
     VolumeHeader,
     pack_marker,
 )
-from appliance.store.names import UNFINISHED_SUFFIX, VolumeName, parse_volume
+from appliance.store.names import UNFINISHED_SUFFIX, VolumeName, parse_volume, seal_path, sealed_by
 from appliance.store.record import SealedRecord
+from appliance.store.seal import attested_header
 
 
 class VolumeKey(msgspec.Struct, frozen=True):
@@ -107,15 +108,23 @@ class HeaderChain:
         return name, msgspec.structs.replace(header, sealed_key=sealed).pack()
 
     def _find_head(self) -> tuple[int, bytes]:
-        found = (parse_volume(f"{self.directory.name}/{name}") for name in self._files.names(self.directory))
-        ours = [name for name in found if name is not None and name.writer == self._writer]
+        # A volume may have been replaced by an archive volume; its seal stays, and keeps its number taken.
+        files = self._files.names(self.directory)
+        found = [sealed_by(f"{self.directory.name}/{name}") or f"{self.directory.name}/{name}" for name in files]
+        ours = [name for name in map(parse_volume, found) if name is not None and name.writer == self._writer]
         if not ours:
             return 0, NO_PREVIOUS
         newest = max(ours, key=lambda name: name.sequence)
-        descriptor = self._files.open(self.directory / newest.file)
+        # Whatever stands there is linked to, even damaged: verify names the damage, and a link that fits.
+        return newest.sequence, self._header_hash(newest)
+
+    def _header_hash(self, name: VolumeName) -> bytes:
         try:
-            # Whatever stands there is linked to, even damaged: verify names the damage, and a link that fits.
-            return newest.sequence, sha256(read_exactly(self._files, descriptor, HEADER_SIZE, 0)).digest()
+            descriptor = self._files.open(self.directory / name.file)
+        except FileNotFoundError:
+            return attested_header(read_file(self._files, self._volumes / seal_path(str(name))))
+        try:
+            return sha256(read_exactly(self._files, descriptor, HEADER_SIZE, 0)).digest()
         finally:
             self._files.close(descriptor)
 

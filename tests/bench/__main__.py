@@ -10,7 +10,10 @@ BENCHES = {
     "ingest": ([], ["--quick"]),
     "projection": ([], ["--runs", "1"]),
     "search": ([], ["--messages", "4000"]),
+    "opening": ([], ["--messages", "2000"]),
     "rebuild": ([], ["--messages", "2000", "4000"]),
+    "pop3": ([], ["--messages", "2000", "--runs", "1"]),
+    "storage": ([], ["--office", "500", "--list", "500"]),
     "product": ([], ["--messages", "5000", "--seconds", "10"]),
 }
 

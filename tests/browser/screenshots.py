@@ -31,13 +31,17 @@ ADMIN_PAGES = {
     "status": "/admin",
     "mailboxes": "/admin/mailboxes",
     "mailbox": "/admin/mailboxes/b-1",
+    "mailbox-sealed": "/admin/mailboxes/b-3",
     "mailbox-new": "/admin/mailboxes/new",
+    "mailbox-password": "/admin/mailboxes/b-3/password",
+    "mailbox-token": "/admin/mailboxes/b-3/tokens/new",
     "users": "/admin/users",
     "user": "/admin/users/u-3",
     "import": "/admin/users/import",
     "audit": "/oversight/audit",
 }
 OPEN_PAGES = {"sign-in": "/sign-in", "welcome": "/welcome#KEEP-1"}
+LOCKED_PAGES = {"unlock": "/unlock", "locked": "/?q=budget"}
 
 
 def main(folder: Path, only: set[str]) -> None:
@@ -46,14 +50,17 @@ def main(folder: Path, only: set[str]) -> None:
     path = chromium()
     if path is None:
         sys.exit("there is no Chromium on this machine")
-    with serving(ArchiveDouble()) as base, sync_playwright() as playwright:
+    locked = ArchiveDouble()
+    locked.locked = True
+    with serving(ArchiveDouble()) as base, serving(locked) as locked_base, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
         for size, (width, height) in SIZES.items():
             for scheme in ("light", "dark"):
-                for pages, address in (
-                    (OPEN_PAGES, ""),
-                    (ANNA_PAGES, "anna.berg@example.org"),
-                    (ADMIN_PAGES, "jonas.mueller@example.org"),
+                for site, pages, address in (
+                    (locked_base, LOCKED_PAGES, ""),
+                    (base, OPEN_PAGES, ""),
+                    (base, ANNA_PAGES, "anna.berg@example.org"),
+                    (base, ADMIN_PAGES, "jonas.mueller@example.org"),
                 ):
                     wanted = {name: at for name, at in pages.items() if not only or name in only}
                     if not wanted:
@@ -65,9 +72,9 @@ def main(folder: Path, only: set[str]) -> None:
                     )
                     page = context.new_page()
                     if address:
-                        _sign_in(page, base, address)
+                        _sign_in(page, site, address)
                     for name, at in wanted.items():
-                        page.goto(base + at)
+                        page.goto(site + at)
                         page.wait_for_timeout(250)
                         page.screenshot(path=folder / f"{name}-{size}-{scheme}.png")
                     context.close()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.product import MAILKEEP
+from tests.product import MAILKEEP, free_port
 
 pytestmark = pytest.mark.integration
 
@@ -31,6 +31,17 @@ def test_without_the_passphrase_nothing_opens_and_with_it_everything_does(tmp_pa
     right = _mailkeep(data, "status", said=PASSPHRASE + "\n")
     assert right.returncode == 0
     assert "by passphrase" in right.stdout
+
+
+def test_serve_ends_at_a_wrong_passphrase_and_says_so_once(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    assert _mailkeep(data, "init", said=PASSPHRASE + "\n").returncode == 0
+    ports = ("--smtp", f"127.0.0.1:{free_port()}", "--http", f"127.0.0.1:{free_port()}")
+    done = _mailkeep(data, "serve", *ports, "--allow-plain-swap", said="three words of five\n")
+    assert done.returncode == 1
+    assert "mailkeep: The passphrase is not right" in done.stderr
+    assert "words of five" not in done.stderr + done.stdout
+    assert "ready" not in done.stdout
 
 
 def test_a_second_init_leaves_the_first_archive_as_it_is(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ import pytest
 
 from appliance.keys.certificate import ensure_certificate
 from appliance.keys.envelope import MailboxKeyPair
+from appliance.keys.keyring import Keyring
 from appliance.mail.published import (
     GatewayMailbox,
     GatewaySettings,
@@ -31,6 +32,8 @@ from appliance.mail.published import (
     settings_path,
     stats_path,
 )
+from appliance.services.paths import Paths
+from appliance.services.unlock import agent_of
 from appliance.store.reader import LogReader, Record
 from appliance.store.refs import RecordRef
 
@@ -329,22 +332,44 @@ INTRUDER = textwrap.dedent(
 )
 
 
+@pytest.fixture
+def agent(box: Box) -> Iterator[subprocess.Popen[str]]:
+    """The key agent of the box, unlocked by a keyfile beside the data folder."""
+    paths = Paths(box.data)
+    Keyring.create(paths.keyring, keyfile=paths.keyfile)
+    process = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "appliance.keys.agent", "--keyring", str(paths.keyring)),
+            *("--socket", str(paths.agent_socket), "--secrets", str(paths.agent_socket.parent)),
+            *("--pull-secret", str(paths.agent_secret("pull")), "--keyfile", str(paths.keyfile)),
+        ],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    yield process
+    process.kill()
+    process.wait()
+
+
 def test_code_inside_the_gateway_reaches_no_key_no_database_no_socket_no_process(
-    box: Box, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    box: Box, agent: subprocess.Popen[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    secrets = [box.data.with_name("data.keyfile"), box.data / "settings.db", box.data / "keyring.json"]
-    for secret in secrets:
-        secret.write_bytes(b"secret")
-    (box.data / "run").mkdir()
-    with socket.socket(socket.AF_UNIX) as archiver, socket.create_server(("127.0.0.1", 0)) as elsewhere:
-        archiver.bind(str(box.data / "run" / "admin.sock"))
-        archiver.listen()
-        files = [*map(str, secrets), f"/proc/{os.getpid()}/mem", f"/proc/{os.getpid()}/environ", "/etc/passwd"]
+    paths = Paths(box.data)
+    paths.settings.write_bytes(b"secret")
+    secrets = [paths.keyfile, paths.keyring, paths.settings]
+    secrets += [paths.agent_secret(role) for role in ("archiver", "projector", "box", "pull")]
+    assert all(secret.read_bytes() for secret in secrets)
+    assert agent_of(paths, "box").is_unlocked()
+    with socket.create_server(("127.0.0.1", 0)) as elsewhere:
+        processes = [f"/proc/{pid}/{file}" for pid in (os.getpid(), agent.pid) for file in ("mem", "environ")]
         targets = {
-            "files": files,
+            "files": [*map(str, secrets), *processes, "/etc/passwd"],
             "data": str(box.data),
             "settings": str(settings_path(box.data)),
-            "socket": str(box.data / "run" / "admin.sock"),
+            "socket": str(paths.agent_socket),
             "port": elsewhere.getsockname()[1],
         }
         monkeypatch.setenv("TARGETS", json.dumps(targets))

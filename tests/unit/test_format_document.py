@@ -9,6 +9,7 @@ import os
 import re
 import subprocess
 import sys
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from cryptography.exceptions import InvalidTag
 from zstandard import ZstdError
 
 from appliance.keys.keyring import Keyring
+from appliance.keys.stored import Argon2
 from appliance.store import format as layout
 from appliance.store.reader import LogReader, RecordRef
 from appliance.store.seal import Chain, sign_volume, waiting
@@ -74,7 +76,43 @@ def test_the_example_decodes_by_the_text_alone(example, way):
     assert (message["type"], settings["type"], settings["original"], settings["provenance"]) == (1, 2, b"", b"")
     assert volume["closed"] and volume["end"] == len(raw)
     found = reference.read_folder(example, way, secret)
+    del found["digest"]
     assert found == {"volumes": 1, "records": 2, "seals": 1, "bytes": len(raw), "torn": 0}
+
+
+@pytest.mark.parametrize("way", ["mailbox-password", "mailbox-token"])
+def test_a_mailboxs_own_secret_opens_it_by_the_text_alone(example, way):
+    """Both readers, from keyring.json and the volume: no slot is used."""
+    mailbox, secret = bytes(range(16)), blocks()[way].strip()
+    original = bytes.fromhex(blocks()["message"])
+    private = reference.mailbox_private((example / "keyring.json").read_bytes(), mailbox, secret)
+    (path,) = example.rglob("*.mkv")
+    assert reference.read_volume(path.read_bytes(), private)["records"][0]["original"] == original
+    reader = LogReader(example / "volumes", Keyring.load(example / "keyring.json").open_mailbox(mailbox, secret))
+    assert reader.read(next(reader.scan(reader.volumes()[0]))).original == original
+
+
+def test_the_readers_agree_on_how_a_mailboxs_password_is_typed(tmp_path):
+    """A generated one forgives case, spaces and dashes, one that was thought of does not."""
+    mailbox = bytes(16)
+    unlocked, text = Keyring.create(tmp_path / "keyring.json", argon2=Argon2(memory=64, passes=1))
+    generated = unlocked.create_mailbox(mailbox, sealed=True).password
+    chosen = "Grüße an die Prüfer"
+    for password, right, wrong in (
+        (generated, (generated, generated.lower().replace("-", ""), generated.replace("0", "o")), generated[:-1]),
+        (chosen, (chosen, unicodedata.normalize("NFD", chosen)), chosen.lower()),
+    ):
+        if password == chosen:
+            unlocked.set_mailbox_password(mailbox, old=generated, new=chosen)
+        raw = (tmp_path / "keyring.json").read_bytes()
+        for typed in right:
+            private = reference.mailbox_private(raw, mailbox, typed)
+            assert private == Keyring.load(tmp_path / "keyring.json").open_private(mailbox, typed)
+        with pytest.raises(InvalidTag):
+            reference.mailbox_private(raw, mailbox, wrong)
+    keyring = reference.read_keyring(raw, "recovery", reference.recovery_secret(text))
+    assert mailbox not in keyring["mailboxes"]
+    assert reference.hkdf(keyring["base"], b"", reference.KEY_INFO + b"purpose index") == unlocked.key("index")
 
 
 def test_the_product_reads_the_example_too(example):
@@ -117,8 +155,7 @@ def test_no_byte_of_a_data_folder_is_unaccounted_for(tmp_path):
     data.mkdir()
     unlocked, _ = Keyring.create(data / "keyring.json", keyfile=keyfile)
     mailboxes = [os.urandom(16) for _ in range(2)]
-    for mailbox in mailboxes:
-        unlocked.create_mailbox(mailbox)
+    password = [unlocked.create_mailbox(mailbox, sealed=mailbox == mailboxes[1]).password for mailbox in mailboxes][1]
     originals = []
     for name in ("g0", "g1", "a0"):
         writer = LogWriter(data / "volumes", name, reserve=0, max_volume=30_000)
@@ -139,6 +176,8 @@ def test_no_byte_of_a_data_folder_is_unaccounted_for(tmp_path):
     for path in list(waiting(data / "volumes", chain))[:-1]:
         sign_volume(data / "volumes", path, chain, unlocked)
     command = [sys.executable, "-I", str(READER), str(data), "--keyfile", str(keyfile)]
+    assert subprocess.run(command, capture_output=True, timeout=120).returncode != 0  # one mailbox is sealed
+    command += ["--mailbox-secret", password]
     found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True, timeout=120).stdout)
     assert found["records"] == len(originals)
     assert found["bytes"] + 4 == sum(path.stat().st_size for path in data.rglob("*.mkv"))

@@ -1,4 +1,4 @@
-"""Journal mailboxes: the doors that mail servers send to."""
+"""Mailboxes: the doors that mail servers send to."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from litestar.response import Redirect
 
 from appliance.errors import ConflictError, NotFoundError, UsageError
 from appliance.services import api
+from appliance.services.client import MailboxSettings
 from webadmin.forms import Form, items
 from webadmin.page import page
 from webadmin.problems import status_of
@@ -20,13 +21,37 @@ from webadmin.session import Visit
 
 @dataclass(frozen=True, slots=True)
 class MailboxForm:
-    """A mailbox's settings as typed; ``networks`` is a list, ``tls_required`` a tick."""
+    """A mailbox's settings as typed; ``networks``, ``aliases`` and ``catch_all`` are lists, the others that are no
+    text ticks and a number of days."""
 
     name: str = ""
     address: str = ""
+    description: str = ""
+    aliases: str = ""
+    catch_all: str = ""
     unknown: str = "keep"
     networks: str = ""
     tls_required: str = ""
+    sealed: str = ""
+    delete_after_pull: str = ""
+    retention_days: str = ""
+
+    def settings(self) -> MailboxSettings:
+        """What the archiver is told, but for the address. Raises UsageError for days that are no number."""
+        days = self.retention_days.strip() or "0"
+        if not days.isascii() or not days.isdigit():
+            raise UsageError("Enter the days as a number, or leave them empty to keep mail for ever.")
+        return {
+            "name": self.name.strip(),
+            "description": self.description.strip(),
+            "aliases": items(self.aliases),
+            "catch_all": items(self.catch_all),
+            "unknown": self.unknown,
+            "networks": items(self.networks),
+            "tls_required": bool(self.tls_required),
+            "delete_after_pull": bool(self.delete_after_pull),
+            "retention_days": int(days),
+        }
 
 
 @get("/mailboxes")
@@ -45,15 +70,10 @@ async def new_mailbox(request: Request[Any, Any, Any], visit: NamedDependency[Vi
 async def create_mailbox(
     request: Request[Any, Any, Any], visit: NamedDependency[Visit], data: Form[MailboxForm]
 ) -> Response[Any]:
-    """Create it and show its set-up; else the form again with the reason."""
+    """Create it and show its password, once; else the form again with the reason."""
     try:
         made = await visit.archive.mailbox_create(
-            visit.token,
-            name=data.name.strip(),
-            address=data.address.strip(),
-            unknown=data.unknown,
-            networks=items(data.networks),
-            tls_required=bool(data.tls_required),
+            visit.token, address=data.address.strip(), sealed=bool(data.sealed), **data.settings()
         )
     except (UsageError, ConflictError) as error:
         return page(
@@ -64,7 +84,14 @@ async def create_mailbox(
             form=data,
             problem=error.message,
         )
-    return Redirect(f"/admin/mailboxes/{made.id}?note=mailbox-created", status_code=303)
+    return page(
+        request,
+        "admin/mailbox_created.html",
+        status_code=200,
+        visit=visit,
+        mailbox=made.mailbox,
+        password=made.password,
+    )
 
 
 @get("/mailboxes/{id:str}")
@@ -79,14 +106,7 @@ async def change_mailbox(
 ) -> Response[Any]:
     """Change the settings; else the page again with the reason."""
     try:
-        await visit.archive.mailbox_change(
-            visit.token,
-            id=id,
-            name=data.name.strip(),
-            unknown=data.unknown,
-            networks=items(data.networks),
-            tls_required=bool(data.tls_required),
-        )
+        await visit.archive.mailbox_change(visit.token, id=id, address=data.address.strip() or None, **data.settings())
     except (UsageError, ConflictError) as error:
         return await _mailbox_page(request, visit, id, data, error.message, status_of(error))
     return Redirect(f"/admin/mailboxes/{id}?note=mailbox-changed", status_code=303)
@@ -95,15 +115,19 @@ async def change_mailbox(
 @post("/mailboxes/{id:str}/suspend")
 async def suspend(visit: NamedDependency[Visit], id: FromPath[str]) -> Response[Any]:
     """Have senders try again later."""
-    await visit.archive.mailbox_change(visit.token, id=id, state="suspended")
-    return Redirect(f"/admin/mailboxes/{id}?note=mailbox-suspended", status_code=303)
+    return await _set_state(visit, id, "suspended", "mailbox-suspended")
+
+
+@post("/mailboxes/{id:str}/disable")
+async def disable(visit: NamedDependency[Visit], id: FromPath[str]) -> Response[Any]:
+    """Have senders try again later, and nobody pull."""
+    return await _set_state(visit, id, "disabled", "mailbox-disabled")
 
 
 @post("/mailboxes/{id:str}/resume")
 async def resume(visit: NamedDependency[Visit], id: FromPath[str]) -> Response[Any]:
     """Receive mail again."""
-    await visit.archive.mailbox_change(visit.token, id=id, state="active")
-    return Redirect(f"/admin/mailboxes/{id}?note=mailbox-resumed", status_code=303)
+    return await _set_state(visit, id, "active", "mailbox-resumed")
 
 
 @post("/mailboxes/{id:str}/delete")
@@ -116,6 +140,19 @@ async def delete(request: Request[Any, Any, Any], visit: NamedDependency[Visit],
     return Redirect("/admin/mailboxes?note=mailbox-deleted", status_code=303)
 
 
+async def find_mailbox(visit: Visit, id: str) -> api.MailboxInfo:
+    """The mailbox with this id. Raises NotFoundError."""
+    for known in await visit.archive.mailboxes(visit.token):
+        if known.id == id:
+            return known
+    raise NotFoundError("There is no such mailbox. It may have been deleted; the list shows those there are.")
+
+
+async def _set_state(visit: Visit, id: str, state: str, note: str) -> Response[Any]:
+    await visit.archive.mailbox_change(visit.token, id=id, state=state)
+    return Redirect(f"/admin/mailboxes/{id}?note={note}", status_code=303)
+
+
 async def _mailbox_page(
     request: Request[Any, Any, Any],
     visit: Visit,
@@ -124,7 +161,7 @@ async def _mailbox_page(
     problem: str,
     status: int,
 ) -> Response[Any]:
-    found = await _find(visit, id)
+    found = await find_mailbox(visit, id)
     return page(
         request,
         "admin/mailbox.html",
@@ -132,26 +169,27 @@ async def _mailbox_page(
         visit=visit,
         mailbox=found,
         setup=await visit.archive.mailbox_setup(visit.token, id=id),
+        pull=await visit.archive.mailbox_pulling(visit.token, id=id),
+        tokens=await visit.archive.mailbox_tokens(visit.token, id=id),
         form=form or _form_of(found),
         problem=problem,
     )
-
-
-async def _find(visit: Visit, id: str) -> api.MailboxInfo:
-    for known in await visit.archive.mailboxes(visit.token):
-        if known.id == id:
-            return known
-    raise NotFoundError("There is no such mailbox. It may have been deleted; the list shows those there are.")
 
 
 def _form_of(found: api.MailboxInfo) -> MailboxForm:
     return MailboxForm(
         name=found.name,
         address=found.address,
+        description=found.description,
+        aliases="\n".join(found.aliases),
+        catch_all="\n".join(found.catch_all),
         unknown=found.unknown,
         networks="\n".join(found.networks),
         tls_required="1" if found.tls_required else "",
+        sealed="1" if found.sealed else "",
+        delete_after_pull="1" if found.delete_after_pull else "",
+        retention_days=str(found.retention_days or ""),
     )
 
 
-HANDLERS = [mailboxes, new_mailbox, create_mailbox, mailbox, change_mailbox, suspend, resume, delete]
+HANDLERS = [mailboxes, new_mailbox, create_mailbox, mailbox, change_mailbox, suspend, disable, resume, delete]

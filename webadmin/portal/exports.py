@@ -19,8 +19,8 @@ RUNNING = ("waiting", "running")
 
 @get("/exports")
 async def exports(request: Request[Any, Any, Any], visit: NamedDependency[Visit]) -> Response[Any]:
-    """The caller's jobs; for htmx only the list, with its progress."""
-    jobs = await visit.archive.jobs(visit.token)
+    """The caller's exports; for htmx only the list, with its progress."""
+    jobs = await visit.archive.jobs(visit.token, kind="export")
     template = "portal/job_list.html" if "hx-request" in request.headers else "portal/exports.html"
     return page(request, template, visit=visit, jobs=jobs, running=any(job.state in RUNNING for job in jobs))
 

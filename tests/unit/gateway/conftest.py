@@ -40,15 +40,24 @@ LOCAL = GatewayMailbox(
     id="ee" * 16, addresses=("local@archive.example",), public_key=b"e", networks=("127.0.0.0/8", "::1/128")
 )
 SECRET = GatewayMailbox(id="ff" * 16, addresses=("secret@archive.example",), public_key=b"f", tls_required=True)
+DISABLED = GatewayMailbox(
+    id="22" * 16, addresses=("disabled@archive.example",), public_key=b"h", state="disabled",
+    catch_all=("closed.example",),
+)  # fmt: skip
+CAUGHT = GatewayMailbox(
+    id="33" * 16, addresses=("all@archive.example",), public_key=b"i", catch_all=("caught.example", "köln.example")
+)
 IDN = GatewayMailbox(id="11" * 16, addresses=("jürgen@bücher.example",), public_key=b"g")
 SETTINGS = GatewaySettings(
     version=1,
     hostname="gate.example",
     generation=7,
-    mailboxes=(ANNA, BERT, CLOSED, OFFICE, LOCAL, SECRET, IDN),
+    mailboxes=(ANNA, BERT, CLOSED, OFFICE, LOCAL, SECRET, DISABLED, CAUGHT, IDN),
     retired=(
         RetiredAddress("gone@archive.example", until=time.time_ns() // 1000 + 10**12),
         RetiredAddress("long-gone@archive.example", until=1),
+        RetiredAddress("gone@caught.example", until=time.time_ns() // 1000 + 10**12),
+        RetiredAddress("*@let-go.example", until=time.time_ns() // 1000 + 10**12),
     ),
 )
 

@@ -29,6 +29,16 @@ from appliance.mail.published import Limits, address_key, decode_settings, encod
         ("closed@archive.example", "450 4.2.1"),
         ("office@archive.example", "451 4.7.1"),
         ("secret@archive.example", "451 4.7.0"),
+        ("disabled@archive.example", "450 4.2.1"),
+        ("anna.alias@archive.example", "250 2.1.5"),
+        ("whoever@caught.example", "250 2.1.5"),
+        ("whoever@KÖLN.example", "250 2.1.5"),
+        ("whoever@xn--kln-sna.example", "250 2.1.5"),
+        ("whoever@sub.caught.example", "550 5.1.1"),
+        ("caught.example", "550 5.1.1"),
+        ("gone@caught.example", "451 4.2.1"),
+        ("whoever@closed.example", "450 4.2.1"),
+        ("whoever@let-go.example", "451 4.2.1"),
         ("", "501 5.1.3"),
     ],
 )
@@ -42,6 +52,30 @@ def test_a_recipient_with_a_parameter_nobody_offered(gateway) -> None:
     client = gateway.client()
     client.say("MAIL FROM:<a@b.example>")
     assert client.say("RCPT TO:<anna@archive.example> NOTIFY=NEVER").startswith("555 5.5.4")
+
+
+def test_mail_by_an_alias_or_a_caught_address_is_archived_with_its_envelope(gateway) -> None:
+    client = gateway.client()
+    client.open_transaction("anna.alias@archive.example", "Whoever@caught.example", "else@caught.example")
+    assert client.send_data(b"Subject: x\r\n\r\n").startswith("250 ")
+    stored = {one.mailbox_id: one.provenance.rcpt_to for one in gateway.log.stored}
+    assert stored == {
+        b"\xaa" * 16: ("anna.alias@archive.example",),
+        b"\x33" * 16: ("Whoever@caught.example", "else@caught.example"),
+    }
+
+
+def test_made_up_addresses_of_a_closed_domain_are_counted_as_one(gateway) -> None:
+    client = gateway.client()
+    client.say("MAIL FROM:<a@b.example>")
+    for number in range(15):
+        assert client.say(f"RCPT TO:<x{number}@closed.example>").startswith("450 4.2.1")
+    assert client.say("RCPT TO:<disabled@archive.example>").startswith("450 4.2.1")
+    client.say("QUIT")
+    gateway.stop()
+    stats = gateway.stats()
+    assert stats.turned_away == {"*@closed.example": 15, "disabled@archive.example": 1}
+    assert stats.reasons == {"disabled": 16}
 
 
 @pytest.mark.parametrize("broken", [None, b"", b"{", b'{"version": 2, "hostname": "x"}', b'{"version": 1}'])

@@ -14,7 +14,7 @@ import pytest
 
 from appliance.index.schema import Document, Hidden, HiddenRole
 from appliance.index.search import Results, Scope
-from tests.unit.index.conftest import EVERYTHING, Shelf, document
+from tests.unit.index.conftest import EVERYTHING, Shelf, document, place_in
 
 SENDER, ANNA, BOSS, MEMBER = "sender", "anna", "boss", "member"
 SCOPES = {one: Scope((one,), (one,)) for one in (SENDER, ANNA, BOSS, MEMBER)}
@@ -69,12 +69,12 @@ QUERIES = [
 def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Shelf, Shelf]]:
     """The index with the hidden people, and the one without."""
     folder: Path = tmp_path_factory.mktemp("hidden")
-    shelves = Shelf(folder / "with"), Shelf(folder / "without")
+    shelves = Shelf(place_in(folder / "with")), Shelf(place_in(folder / "without"))
     shelves[0].put(*mail())
     shelves[1].put(*(msgspec.structs.replace(one, hidden=()) for one in mail()))
     yield shelves
     for shelf in shelves:
-        shelf.writer.close()
+        shelf.close()
 
 
 def answers(shelf: Shelf, scope: Scope) -> Iterator[tuple[str, str, Results]]:
@@ -135,11 +135,11 @@ def test_other_peoples_mail_does_not_move_the_order_of_results(tmp_path: Path) -
         document("c", body="beta beta", subject="alpha"),
     ]
     others = [document(f"x{n}", archives=("carl",), body="alpha " * n, subject="alpha") for n in range(1, 60)]
-    alone, among = Shelf(tmp_path / "alone"), Shelf(tmp_path / "among")
+    alone, among = Shelf(place_in(tmp_path / "alone")), Shelf(place_in(tmp_path / "among"))
     alone.put(*own)
     among.put(*own, *others)
     scope = Scope(("anna",), ("anna",))
     for text in ("alpha OR beta", "alpha", "al* OR beta", "alpha beta"):
         assert alone.ask(text, scope, sort="relevance") == among.ask(text, scope, sort="relevance")
     for shelf in (alone, among):
-        shelf.writer.close()
+        shelf.close()

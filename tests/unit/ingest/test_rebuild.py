@@ -90,7 +90,7 @@ def test_a_rebuild_that_is_broken_off_leaves_the_old_state_in_use(
 ) -> None:
     people = _filled(box)
     before = _seen(box, people)
-    generation = Generations(box.paths.projections).current()
+    generation = Generations(box.paths).current()
     box.close()
 
     def dies(_records: int) -> None:
@@ -99,7 +99,7 @@ def test_a_rebuild_that_is_broken_off_leaves_the_old_state_in_use(
     with pytest.raises(KeyboardInterrupt):
         rebuild_all(box.paths, None, dies)
     box.open()
-    assert Generations(box.paths.projections).current() == generation
+    assert Generations(box.paths).current() == generation
     assert _seen(box, people) == before
 
 

@@ -36,7 +36,7 @@ def test_a_volume_that_the_disk_does_not_give_keeps_nobody_elses_mail(
 ) -> None:
     box.receive(mail("On a bad sector"))
     first = box.mailbox
-    box.mailbox = mailboxes.mailbox_create(box.archive, BOX, name="Other", address="other@archive.test")
+    box.mailbox = mailboxes.mailbox_create(box.archive, BOX, name="Other", address="other@archive.test").mailbox
     box.receive(mail("Elsewhere"))
     with monkeypatch.context() as broken:
         _unreadable(broken, first.id)
@@ -131,7 +131,7 @@ def test_huge_messages_are_not_read_ahead_of_each_other(monkeypatch: pytest.Monk
             alive += 1
             most = max(most, alive)
             ref = RecordRef("v", number, 1, bytes(16), 1, 0, bytes(16))
-            yield Record(ref, Provenance(), Original(900))
+            yield Record(ref, Provenance(), Original(900), bytes(32))
 
     class Pool:
         depth = 16

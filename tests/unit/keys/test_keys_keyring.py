@@ -33,9 +33,9 @@ def made(tmp_path):
 
 def test_each_slot_opens_the_same_archive(made):
     path, keyfile, unlocked, text = made
-    public = unlocked.create_mailbox(MAILBOX)
+    public = unlocked.create_mailbox(MAILBOX).public
     locked = Keyring.load(path)
-    assert locked.slots == ("recovery", "passphrase", "keyfile")
+    assert [slot.kind for slot in locked.slots()] == ["recovery", "passphrase", "keyfile"]
     assert locked.public_key(MAILBOX) == public == locked.mailboxes[MAILBOX]
     sealed = seal(public, b"d" * 32, b"info")
     for opened in (
@@ -68,7 +68,7 @@ def test_anothers_volume_key_does_not_open(made):
     _, _, unlocked, _ = made
     other = bytes(16)
     unlocked.create_mailbox(MAILBOX)
-    sealed = seal(unlocked.create_mailbox(other), b"d" * 32, b"info")
+    sealed = seal(unlocked.create_mailbox(other).public, b"d" * 32, b"info")
     with pytest.raises(DamageError):
         unlocked.volume_key(MAILBOX, sealed, b"info")
     with pytest.raises(DamageError):
@@ -120,7 +120,7 @@ def test_nothing_that_exists_is_overwritten(made, tmp_path):
     assert not (tmp_path / "second.json").exists()
 
 
-@pytest.mark.parametrize("member", ["public", "private", "content", "verify_key", "archive", "slots"])
+@pytest.mark.parametrize("member", ["public", "private", "content", "password", "verify_key", "archive", "slots"])
 def test_a_changed_keyring_does_not_open(made, member):
     """Whoever can write the file could otherwise have new mail sealed to a key of his own."""
     path, _, unlocked, text = made

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
 from pathlib import Path
 
 from appliance.services.exporting import Exports
+from appliance.services.jobs import Jobs
 from appliance.services.server import Server
 from tests.scratch import BOX, ScratchArchive, mail, report
 
@@ -17,11 +19,15 @@ KINDS = {
     r"keyring\.json": "keyring.json",
     r"volumes/[0-9a-f]{32}/[a-z][a-z0-9]{0,15}-\d{8}\.mkv": "volumes/<mailbox>/<writer>-<sequence>.mkv",
     r"volumes/[0-9a-f]{32}/[a-z][a-z0-9]{0,15}-\d{8}\.seal": "volumes/<mailbox>/<writer>-<sequence>.seal",
+    r"volumes/[0-9a-f]{32}/c0-\d{8}\.mka": "volumes/<mailbox>/c0-<sequence>.mka",
+    r"volumes/[0-9a-f]{32}/d0-\d{8}\.mka": "volumes/<mailbox>/d0-<sequence>.mka",
     r"settings\.db(-wal|-shm)?": "settings.db",
     r"projections/current": "projections/current",
     r"projections/\d{4,}/catalogue\.db(-wal|-shm)?": "projections/<generation>/catalogue.db",
-    r"projections/\d{4,}/index/.+": "projections/<generation>/index/…",
+    r"projections/\d{4,}/index/\d{5}/(manifest|[0-9a-f]{32})": "projections/<generation>/index/<shard>/manifest",
+    r"projections/\d{4,}/index/writer\.lock": "projections/<generation>/index/writer.lock",
     r"gateway/gateway\.json": "gateway/gateway.json",
+    r"timestamps/\d{8,}-\d{4}-\d\d-\d\d\.tsr": "timestamps/<number>-<date>.tsr",
     r"exports/[0-9a-f]{16}": "exports/<job>",
     r"run/.+": "run/…",
 }
@@ -51,6 +57,9 @@ def test_an_independent_reader_opens_every_byte_of_the_log(box: ScratchArchive) 
         [*reader, "--keyfile", str(box.paths.keyfile)], capture_output=True, text=True, timeout=120, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
+    read = json.loads(done.stdout)
+    assert read["documents"] == 31
+    assert read["settings"] > 20
     box.open()
 
 
@@ -59,10 +68,12 @@ def _fill(box: ScratchArchive) -> None:
     box.receive(*(report(mail(f"Number {n}"), "To: anna@example.com") for n in range(30)), b"x" * 100_000)
     box.writer.roll()
     box.project()
+    box.compact()
+    box.receive(mail("After compaction"))
     server = Server(box.dispatcher)
     server.start()
     server.close()
-    exports = Exports(box.archive)
-    job = exports.begin(BOX, query="number", everywhere=True)
-    while exports.get(BOX, id=job.id).state in ("waiting", "running"):
+    jobs = Jobs(box.archive)
+    job = Exports(box.archive, jobs).begin(BOX, query="number", everywhere=True)
+    while jobs.get(BOX, id=job.id).state in ("waiting", "running"):
         pass

@@ -5,19 +5,31 @@ from __future__ import annotations
 import io
 import time
 import zipfile
+from collections.abc import Iterator
 
 import pytest
 
 from appliance.errors import ConflictError, NotFoundError, UsageError
 from appliance.services import api, auditing, exporting, reading
-from appliance.services.exporting import MOST_FINISHED, MOST_PICKED, MOST_UNFINISHED, Exports
+from appliance.services.archive import Archive
+from appliance.services.exporting import MOST_PICKED, Exports
+from appliance.services.jobs import MOST_FINISHED, Jobs
+from appliance.services.principal import Principal, View
 from tests.scratch import BOX, ScratchArchive, mail
 
 
-def _finished(exports: Exports, id: str) -> api.JobInfo:
-    while (job := exports.get(BOX, id=id)).state in ("waiting", "running"):
-        time.sleep(0.01)
-    return job
+class _Exporting:
+    """Exports with the jobs that make them."""
+
+    def __init__(self, box: ScratchArchive) -> None:
+        self.jobs = Jobs(box.archive)
+        self.exports = Exports(box.archive, self.jobs)
+
+    def finished(self, id: str) -> api.JobInfo:
+        """The export's job, when it has ended."""
+        while (job := self.jobs.get(BOX, id=id)).state in ("waiting", "running"):
+            time.sleep(0.01)
+        return job
 
 
 def _messages(box: ScratchArchive, count: int) -> list[str]:
@@ -28,33 +40,46 @@ def _messages(box: ScratchArchive, count: int) -> list[str]:
 
 def test_every_message_that_was_picked_is_in_the_audit_trail(box: ScratchArchive) -> None:
     ids = _messages(box, 3)
-    exports = Exports(box.archive)
-    job = _finished(exports, exports.begin(BOX, ids=ids[:2], everywhere=True).id)
-    content = b"".join(exports.download(BOX, id=job.id).chunks)
+    made = _Exporting(box)
+    job = made.finished(made.exports.begin(BOX, ids=ids[:2], everywhere=True).id)
+    content = b"".join(made.exports.download(BOX, id=job.id).chunks)
     with zipfile.ZipFile(io.BytesIO(content)) as bundle:
         assert len(bundle.namelist()) == 3
     what = auditing.audit(box.archive, BOX, find="export.begin").lines[0].what
     assert all(one in what for one in ids[:2]) and ids[2] not in what
 
 
-def test_only_so_many_exports_wait_and_only_so_many_stay(box: ScratchArchive, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_so_many_exports_stay_on_the_disk(box: ScratchArchive) -> None:
     _messages(box, 1)
-    exports = Exports(box.archive)
-    with exports._one_at_a_time:
-        for _ in range(MOST_UNFINISHED):
-            exports.begin(BOX, query="*", everywhere=True)
-        with pytest.raises(ConflictError):
-            exports.begin(BOX, query="*", everywhere=True)
-    for job in exports.list(BOX):
-        _finished(exports, job.id)
+    made = _Exporting(box)
     for _ in range(MOST_FINISHED + 2):
-        _finished(exports, exports.begin(BOX, query="*", everywhere=True).id)
-    assert len(exports.list(BOX)) <= MOST_FINISHED + 1
-    assert len(list(box.paths.exports.iterdir())) == len(exports.list(BOX))
+        made.finished(made.exports.begin(BOX, query="*", everywhere=True).id)
+    assert len(made.jobs.list(BOX, kind="export")) == MOST_FINISHED
+    assert len(list(box.paths.exports.iterdir())) == MOST_FINISHED
+
+
+def test_an_export_that_is_stopped_leaves_nothing(box: ScratchArchive, monkeypatch: pytest.MonkeyPatch) -> None:
+    ids = _messages(box, 3)
+    made = _Exporting(box)
+    opened: list[str] = []
+
+    def stop_at_the_second(_archive: Archive, _who: Principal, _view: View, id: str) -> Iterator[tuple[object, ...]]:
+        opened.append(id)
+        if len(opened) == 2:
+            (job,) = made.jobs.list(BOX)
+            made.jobs.stop(BOX, id=job.id)
+        return iter(())
+
+    monkeypatch.setattr(exporting, "open_for_export", stop_at_the_second)
+    job = made.finished(made.exports.begin(BOX, ids=ids, everywhere=True).id)
+    assert (job.state, job.download, opened) == ("stopped", "", ids[:2])
+    assert list(box.paths.exports.iterdir()) == []
+    with pytest.raises(ConflictError):
+        made.exports.download(BOX, id=job.id)
 
 
 def test_too_many_picked_or_none_at_all_is_said_at_once(box: ScratchArchive) -> None:
-    exports = Exports(box.archive)
+    exports = _Exporting(box).exports
     with pytest.raises(UsageError):
         exports.begin(BOX, ids=["0" * 32] * (MOST_PICKED + 1))
     with pytest.raises(NotFoundError):
@@ -68,8 +93,8 @@ def test_an_export_that_meets_a_fault_of_ours_ends(box: ScratchArchive, monkeypa
         raise ZeroDivisionError
 
     monkeypatch.setattr(exporting, "open_for_export", faulty)
-    exports = Exports(box.archive)
-    job = _finished(exports, exports.begin(BOX, ids=ids, everywhere=True).id)
+    made = _Exporting(box)
+    job = made.finished(made.exports.begin(BOX, ids=ids, everywhere=True).id)
     assert job.state == "failed" and job.message
     assert list(box.paths.exports.iterdir()) == []
 

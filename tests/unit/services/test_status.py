@@ -11,11 +11,11 @@ from tests.scratch import BOX, DOOR, ScratchArchive, mail, report
 
 def test_log_catalogue_and_index_are_counted_each_for_itself(box: ScratchArchive) -> None:
     box.receive(mail("One"), report(mail("Two"), "To: a@b.example"), mail("One"))
-    before = status.status(box.archive, BOX, box.dispatcher.backlog)
+    before = status.status(box.archive, BOX)
     assert (before.records, before.projected, before.backlog) == (3, 0, 3)
     assert before.oldest_unsearchable_seconds >= 0
     box.project()
-    after = status.status(box.archive, BOX, box.dispatcher.backlog)
+    after = status.status(box.archive, BOX)
     assert (after.records, after.projected, after.messages, after.indexed, after.backlog) == (3, 3, 2, 2, 0)
     assert after.agrees and not after.alarms
     assert sum(after.per_minute) == 3
@@ -26,9 +26,11 @@ def test_a_document_missing_from_the_index_is_noticed(box: ScratchArchive) -> No
     box.project()
     assert box.projecting is not None and box.projecting._index is not None
     index = box.projecting._index
-    index.delete(box.search("gone").hits[0].id)
-    index.commit(index.sequence)
-    seen = status.status(box.archive, BOX, box.dispatcher.backlog)
+    (shard,) = index._open.values()
+    shard._writer.delete_documents_by_term("id", box.search("gone").hits[0].id)
+    shard.commit()
+    index.commit()
+    seen = status.status(box.archive, BOX)
     assert not seen.agrees
     assert any("disagree" in alarm.text for alarm in seen.alarms)
 
@@ -36,10 +38,10 @@ def test_a_document_missing_from_the_index_is_noticed(box: ScratchArchive) -> No
 def test_a_mailbox_that_fell_silent_raises_an_alarm(box: ScratchArchive) -> None:
     box.receive(mail("Long ago"), at=time.time() - 3 * 24 * 3600)
     box.project()
-    alarms = status.status(box.archive, BOX, box.dispatcher.backlog).alarms
+    alarms = status.status(box.archive, BOX).alarms
     assert any(DOOR in alarm.text and "72 hours" in alarm.text for alarm in alarms)
     mailboxes.mailbox_change(box.archive, BOX, id=box.mailbox.id, state="suspended")
-    assert not status.status(box.archive, BOX, box.dispatcher.backlog).alarms
+    assert not status.status(box.archive, BOX).alarms
 
 
 def test_a_hold_is_asked_before_anything_is_erased(box: ScratchArchive) -> None:

@@ -4,14 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from appliance.services.local import Checked
-from appliance.services.wire import Call
-from tests.scratch import BOX, ScratchArchive, mail
-
-
-def _checked(box: ScratchArchive) -> Checked:
-    checked: Checked = box.dispatcher.from_box(Call(method="verify"), BOX)
-    return checked
+from tests.scratch import ScratchArchive, mail
 
 
 def _filled(box: ScratchArchive) -> Path:
@@ -23,7 +16,7 @@ def _filled(box: ScratchArchive) -> Path:
 
 def test_a_whole_archive_has_no_errors(box: ScratchArchive) -> None:
     _filled(box)
-    checked = _checked(box)
+    checked = box.verify()
     assert not checked.errors
     assert checked.records > 20
 
@@ -32,10 +25,10 @@ def test_a_volume_that_was_cut_before_it_was_sealed_is_noticed(box: ScratchArchi
     volume = _filled(box)
     with volume.open("r+b") as file:
         file.truncate(volume.stat().st_size - 9000)
-    assert any(one.file.endswith(volume.name) for one in _checked(box).errors)
+    assert any(one.file.endswith(volume.name) for one in box.verify().errors)
 
 
 def test_a_volume_that_was_taken_away_before_it_was_sealed_is_noticed(box: ScratchArchive) -> None:
     volume = _filled(box)
     volume.unlink()
-    assert any(one.file.endswith(volume.name) and "missing" in one.what for one in _checked(box).errors)
+    assert any(one.file.endswith(volume.name) and "missing" in one.what for one in box.verify().errors)

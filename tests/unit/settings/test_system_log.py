@@ -10,15 +10,13 @@ import pytest
 from appliance.errors import MailkeepError, StorageError, UsageError
 from appliance.mail import published
 from appliance.services import mailboxes, users
-from appliance.services.local import Checked
 from appliance.services.wire import Call
 from appliance.settings import events
 from tests.scratch import BOX, ScratchArchive
 
 
 def _verify(box: ScratchArchive) -> list[str]:
-    checked: Checked = box.dispatcher.from_box(Call(method="verify"), BOX)
-    return [one.what for one in checked.errors]
+    return [one.what for one in box.verify().errors]
 
 
 def test_an_entry_that_cannot_be_applied_does_not_get_into_the_log(box: ScratchArchive) -> None:

@@ -21,6 +21,8 @@ import msgspec
 from appliance.errors import (
     ConflictError,
     ForbiddenError,
+    KeyringError,
+    LockedError,
     NotFoundError,
     QueryError,
     SignInError,
@@ -33,6 +35,10 @@ from appliance.services.client import ArchiveClient, Stream, StreamHead
 PASSWORD = "correct horse battery"
 SETUP_CODE = "SETUP-1234"
 TOTP_CODE = "123456"
+PASSPHRASE = "three words of four"
+MAILBOX_PASSWORD = "9F3K-2XQW-7MTA-H0ZD-5CRB"
+MAILBOX_TOKEN = "mkp_" + "k3" * 40
+RECOVERY_KEY = "7Q2FD-M0XKA-9TB5W-3HNRC-V8JE1-K6PYG-4DZSA-W2M7T"
 NOW = datetime(2026, 11, 20, 14, 30, tzinfo=UTC)
 
 QR = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 29 29">{}</svg>'
@@ -84,6 +90,8 @@ class State:
     accounts: dict[str, Account] = field(default_factory=dict)
     sessions: dict[str, str] = field(default_factory=dict)
     mailboxes: dict[str, api.MailboxInfo] = field(default_factory=dict)
+    mailbox_passwords: dict[str, str] = field(default_factory=dict)
+    mailbox_tokens: dict[str, dict[str, api.TokenInfo]] = field(default_factory=dict)
     requests: dict[str, api.RoleRequest] = field(default_factory=dict)
     jobs: list[api.JobInfo] = field(default_factory=list)
     trail: list[api.AuditLine] = field(default_factory=list)
@@ -91,15 +99,33 @@ class State:
 
 
 class ArchiveDouble(ArchiveClient):
-    """The archive in memory. ``first`` starts it without an administrator; ``down`` makes every call fail."""
+    """The archive in memory.
+
+    ``first`` starts it without an administrator; ``down`` makes every call fail, ``locked`` all that need the key.
+    """
 
     def __init__(self, *, first: bool = False) -> None:
         super().__init__(Path("/nonexistent"))
         self.state = State()
         self.down = False
+        self.locked = False
+        self.has_passphrase = True
         self.numbers: dict[str, Any] = {}
         if not first:
             _fill(self.state)
+
+    # -- the lock -------------------------------------------------------------------------------------------
+
+    async def lock_state(self) -> api.LockState:
+        self.state.calls.append(("lock_state", {}))
+        return api.LockState(unlocked=not self.locked, passphrase=self.has_passphrase)
+
+    async def unlock(self, *, passphrase: str = "", recovery_key: str = "", client: str) -> api.LockState:
+        self.state.calls.append(("unlock", {"client": client}))
+        if passphrase != PASSPHRASE and recovery_key.upper().replace(" ", "-") != RECOVERY_KEY:
+            raise KeyringError("The passphrase is not right." if passphrase else "The recovery key has a slip in it.")
+        self.locked = False
+        return api.LockState(unlocked=True)
 
     # -- signing in -----------------------------------------------------------------------------------------
 
@@ -293,10 +319,10 @@ class ArchiveDouble(ArchiveClient):
         self.state.jobs.insert(0, job)
         return job
 
-    async def jobs(self, token: str) -> tuple[api.JobInfo, ...]:
+    async def jobs(self, token: str, *, kind: str = "") -> tuple[api.JobInfo, ...]:
         self._note("jobs")
         self._caller(token)
-        return tuple(self.state.jobs)
+        return tuple(job for job in self.state.jobs if kind in ("", job.kind))
 
     async def job(self, token: str, *, id: str) -> api.JobInfo:
         self._caller(token)
@@ -361,15 +387,8 @@ class ArchiveDouble(ArchiveClient):
         return tuple(self.state.mailboxes.values())
 
     async def mailbox_create(
-        self,
-        token: str,
-        *,
-        name: str,
-        address: str,
-        unknown: str = "keep",
-        networks: tuple[str, ...] = (),
-        tls_required: bool = False,
-    ) -> api.MailboxInfo:
+        self, token: str, *, name: str, address: str, sealed: bool = False, **settings: object
+    ) -> api.MailboxCreated:
         self._admin(token)
         if "@" not in address:
             raise UsageError(f"{address!r} is not a mail address. Write it as journal@archive.example.org.")
@@ -383,35 +402,17 @@ class ArchiveDouble(ArchiveClient):
                 "name": name,
                 "address": address,
                 "state": "active",
-                "unknown": unknown,
-                "networks": networks,
-                "tls_required": tls_required,
+                "sealed": sealed,
+                **settings,
             },
             api.MailboxInfo,
         )
         self.state.mailboxes[made.id] = made
-        return made
+        return api.MailboxCreated(made, MAILBOX_PASSWORD)
 
-    async def mailbox_change(
-        self,
-        token: str,
-        *,
-        id: str,
-        name: str | None = None,
-        state: str | None = None,
-        unknown: str | None = None,
-        networks: tuple[str, ...] | None = None,
-        tls_required: bool | None = None,
-    ) -> api.MailboxInfo:
+    async def mailbox_change(self, token: str, *, id: str, **settings: object) -> api.MailboxInfo:
         self._admin(token)
-        given = {
-            "name": name,
-            "state": state,
-            "unknown": unknown,
-            "networks": networks,
-            "tls_required": tls_required,
-        }
-        changes = {key: value for key, value in given.items() if value is not None}
+        changes = {key: value for key, value in settings.items() if value is not None}
         box = msgspec.structs.replace(self._box(id), **changes)
         self.state.mailboxes[id] = box
         return box
@@ -442,6 +443,43 @@ class ArchiveDouble(ArchiveClient):
                 ),
             ),
         )
+
+    async def mailbox_pulling(self, token: str, *, id: str) -> api.PullInfo:
+        self._admin(token)
+        return api.PullInfo("archive.example.org", 995, self._box(id).address)
+
+    async def mailbox_proposed_password(self, token: str) -> str:
+        self._admin(token)
+        return MAILBOX_PASSWORD
+
+    async def mailbox_password(self, token: str, *, id: str, new: str, old: str = "") -> None:
+        self._admin(token)
+        self._opening(id, old)
+        if len(new) < 12:
+            raise UsageError("A password of one's own has at least 12 characters.")
+        self.state.mailbox_passwords[id] = new
+
+    async def mailbox_tokens(self, token: str, *, id: str) -> tuple[api.TokenInfo, ...]:
+        self._admin(token)
+        return tuple(self.state.mailbox_tokens.get(id, {}).values())
+
+    async def mailbox_token_add(self, token: str, *, id: str, name: str, password: str = "") -> api.TokenCreated:
+        self._admin(token)
+        self._opening(id, password)
+        if not name.strip():
+            raise UsageError("Give the token a name that tells what it is for.")
+        known = self.state.mailbox_tokens.setdefault(id, {})
+        info = api.TokenInfo(f"{len(known) + 1:08x}", name.strip(), int(NOW.timestamp()))
+        known[info.id] = info
+        return api.TokenCreated(info, MAILBOX_TOKEN)
+
+    async def mailbox_token_remove(self, token: str, *, id: str, which: str) -> None:
+        self._admin(token)
+        del self.state.mailbox_tokens[id][which]
+
+    def _opening(self, id: str, password: str) -> None:
+        if self._box(id).sealed and password != self.state.mailbox_passwords.get(id, MAILBOX_PASSWORD):
+            raise SignInError("The password is not right.")
 
     async def users(self, token: str, *, find: str = "", offset: int = 0, limit: int = 50) -> api.UserPage:
         self._admin(token)
@@ -540,6 +578,11 @@ class ArchiveDouble(ArchiveClient):
         self.state.calls.append((method, params))
         if self.down:
             raise UnavailableError("The archive is not answering just now. Mail is still received; try again shortly.")
+        self._require_unlocked()
+
+    def _require_unlocked(self) -> None:
+        if self.locked:
+            raise LockedError("The archive is locked. Mail is received and stored safely.")
 
     def _session(self, user_id: str) -> api.SignedIn:
         token = hashlib.sha256(f"{user_id}{len(self.state.sessions)}".encode()).hexdigest()
@@ -547,6 +590,7 @@ class ArchiveDouble(ArchiveClient):
         return api.SignedIn(token, self._caller(token), int(NOW.timestamp()) + 3600)
 
     def _account(self, token: str) -> Account:
+        self._require_unlocked()
         if token not in self.state.sessions:
             raise SignInError("This session has ended. Sign in again.")
         return self.state.accounts[self.state.sessions[token]]
@@ -743,10 +787,28 @@ def _fill(state: State) -> None:
         state="active",
         records=48_113,
         bytes=1_940_000_000,
+        first_at=int(NOW.timestamp()) - 410 * 24 * 3600,
         last_at=int(NOW.timestamp()) - 12,
+        description="Everybody in Lisbon and Berlin.",
+        aliases=("journal@archive.example.org",),
+        catch_all=("old.archive.example.org",),
     )
+    state.mailbox_tokens["b-1"] = {"0000000a": api.TokenInfo("0000000a", "nightly copy", int(NOW.timestamp()) - 9000)}
     state.mailboxes["b-2"] = api.MailboxInfo(
         id="b-2", name="Google, Lisbon office", address="j-90bd113c5e@archive.example.org", state="suspended"
+    )
+    state.mailboxes["b-3"] = api.MailboxInfo(
+        id="b-3",
+        name="Works council",
+        address="council@archive.example.org",
+        state="active",
+        sealed=True,
+        delete_after_pull=True,
+        retention_days=365,
+        records=214,
+        bytes=9_300_000,
+        first_at=int(NOW.timestamp()) - 90 * 24 * 3600,
+        last_at=int(NOW.timestamp()) - 3600,
     )
     chance = random.Random(20261120)
     for number in range(140):

@@ -6,6 +6,7 @@ import pytest
 
 from appliance.services import api
 from tests.unit.web.browse import ADMIN, AUDITOR, USER, signed_in, visible
+from tests.unit.web.double import MAILBOX_PASSWORD, MAILBOX_TOKEN
 
 
 @pytest.mark.parametrize(
@@ -38,23 +39,94 @@ def test_the_status_page_renews_only_its_numbers() -> None:
     assert "All is well" in visible(piece)
 
 
-def test_a_new_mailbox_shows_its_address_and_what_to_do_with_it() -> None:
+NEW = "/admin/mailboxes/new"
+
+
+def test_a_new_mailbox_shows_its_password_once() -> None:
     browser = signed_in(ADMIN)
     answer = browser.post(
-        "/admin/mailboxes/new",
-        "/admin/mailboxes/new",
+        NEW,
+        NEW,
         {
             "name": "Journal",
             "address": "@archive.example.org",
             "unknown": "create",
+            "aliases": "one@archive.example.org\ntwo@archive.example.org",
+            "catch_all": "old.example.org",
             "networks": "192.0.2.0/24\n",
             "tls_required": "1",
         },
     )
-    page = browser.text(answer.headers["location"])
-    assert "sends journal reports to j-7f3k9q2m@archive.example.org" in page
-    made = browser.archive.state.mailboxes["b-3"]
+    assert answer.status_code == 200
+    assert answer.headers["cache-control"] == "no-store"
+    text = visible(answer)
+    assert MAILBOX_PASSWORD in text and "j-7f3k9q2m@archive.example.org" in text
+    assert "opens all mail of the mailbox" in text
+    made = browser.archive.state.mailboxes["b-4"]
     assert (made.unknown, made.networks, made.tls_required) == ("create", ("192.0.2.0/24",), True)
+    assert made.aliases == ("one@archive.example.org", "two@archive.example.org")
+    assert made.catch_all == ("old.example.org",)
+    page = browser.text("/admin/mailboxes/b-4")
+    assert MAILBOX_PASSWORD not in page
+    assert "sends journal reports to j-7f3k9q2m@archive.example.org" in page
+
+
+def test_a_sealed_mailbox_is_made_with_a_warning() -> None:
+    browser = signed_in(ADMIN)
+    answer = browser.post(NEW, NEW, {"name": "Council", "address": "c@archive.example.org", "sealed": "1"})
+    assert "If it is lost, the mail is lost" in visible(answer)
+    assert browser.archive.state.mailboxes["b-4"].sealed
+    assert "sealed" in browser.text("/admin/mailboxes")
+
+
+def test_a_sealed_mailbox_erases_what_is_pulled_or_old() -> None:
+    browser = signed_in(ADMIN)
+    page = "/admin/mailboxes/b-3"
+    assert "Delete after pull" in browser.text(page)
+    assert "Delete after pull" not in browser.text("/admin/mailboxes/b-1")
+    browser.post(page, page, {"name": "Council", "retention_days": "30"})
+    box = browser.archive.state.mailboxes["b-3"]
+    assert (box.delete_after_pull, box.retention_days) == (False, 30)
+    wrong = browser.post(page, page, {"name": "Council", "retention_days": "soon"})
+    assert wrong.status_code == 400
+    assert "Enter the days as a number" in visible(wrong)
+    assert browser.archive.state.mailboxes["b-3"].retention_days == 30
+
+
+def test_how_a_mailbox_is_pulled_stands_on_its_page() -> None:
+    page = signed_in(ADMIN).text("/admin/mailboxes/b-1")
+    assert "995" in page and "POP3" in page and "j-4c91f0aa27@archive.example.org" in page
+
+
+def test_a_new_password_is_written_down_before_it_counts() -> None:
+    browser = signed_in(ADMIN)
+    page = "/admin/mailboxes/b-3/password"
+    assert MAILBOX_PASSWORD in browser.text(page)
+    fields = {"proposed": "A" * 24, "old": MAILBOX_PASSWORD}
+    unkept = browser.post(page, page, fields)
+    assert unkept.status_code == 400
+    assert "Write the new password down first" in visible(unkept)
+    assert browser.archive.state.mailbox_passwords == {}
+    wrong = browser.post(page, page, {**fields, "kept": "1", "old": "something else"})
+    assert wrong.status_code == 401
+    assert "A" * 24 in wrong.text, "what was written down stays the same"
+    assert "something else" not in wrong.text
+    done = browser.post(page, page, {**fields, "kept": "1"})
+    assert done.headers["location"] == "/admin/mailboxes/b-3?note=mailbox-password"
+    assert browser.archive.state.mailbox_passwords == {"b-3": "A" * 24}
+
+
+def test_a_token_is_shown_once_and_taken_away() -> None:
+    browser = signed_in(ADMIN)
+    page = "/admin/mailboxes/b-2/tokens/new"
+    assert browser.post(page, page, {"name": " "}).status_code == 400
+    made = browser.post(page, page, {"name": "backup"})
+    assert MAILBOX_TOKEN in visible(made)
+    assert made.headers["cache-control"] == "no-store"
+    mailbox = browser.text("/admin/mailboxes/b-2")
+    assert "backup" in mailbox and MAILBOX_TOKEN not in mailbox
+    browser.post("/admin/mailboxes/b-2", "/admin/mailboxes/b-2/tokens/00000001/remove")
+    assert "backup" not in browser.text("/admin/mailboxes/b-2")
 
 
 def test_a_mailbox_that_cannot_be_made_leaves_what_was_typed() -> None:
@@ -65,11 +137,13 @@ def test_a_mailbox_that_cannot_be_made_leaves_what_was_typed() -> None:
     assert 'value="nonsense"' in answer.text
 
 
-def test_a_mailbox_is_suspended_and_resumed() -> None:
+def test_a_mailbox_is_suspended_disabled_and_resumed() -> None:
     browser = signed_in(ADMIN)
     page = "/admin/mailboxes/b-1"
     browser.post(page, f"{page}/suspend")
     assert browser.archive.state.mailboxes["b-1"].state == "suspended"
+    browser.post(page, f"{page}/disable")
+    assert browser.archive.state.mailboxes["b-1"].state == "disabled"
     browser.post(page, f"{page}/resume")
     assert browser.archive.state.mailboxes["b-1"].state == "active"
 
@@ -89,7 +163,7 @@ def test_a_mailbox_with_mail_is_not_deleted() -> None:
     assert answer.status_code == 409
     assert "holds mail" in visible(answer)
     assert browser.post("/admin/mailboxes/b-2", "/admin/mailboxes/b-2/delete").status_code == 303
-    assert list(browser.archive.state.mailboxes) == ["b-1"]
+    assert list(browser.archive.state.mailboxes) == ["b-1", "b-3"]
 
 
 def test_users_are_found_and_edited() -> None:

@@ -1,0 +1,74 @@
+"""Length-prefixed MessagePack frames, and errors as they cross a socket.
+
+A frame is a 4-byte big-endian length and a MessagePack value. Who speaks which values over it is said where they are
+defined: ``services.wire`` for the archiver, ``keys.agent_wire`` for the key agent.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Protocol
+
+import msgspec
+
+from appliance import errors
+
+LENGTH = struct.Struct(">I")
+
+
+class Readable(Protocol):
+    """A stream of bytes that waits for as many as it is asked for, and gives fewer only at its end."""
+
+    def read(self, size: int, /) -> bytes:
+        """``size`` bytes."""
+        ...
+
+
+class Failure(msgspec.Struct, frozen=True, omit_defaults=True):
+    """An error as it crosses a socket."""
+
+    code: str
+    message: str
+    position: int = -1
+
+
+_BY_CODE: dict[str, type[errors.MailkeepError]] = {
+    kind.code: kind
+    for kind in vars(errors).values()
+    if isinstance(kind, type) and issubclass(kind, errors.MailkeepError)
+}
+
+
+def failure_of(error: errors.MailkeepError) -> Failure:
+    """The form of an error that is sent."""
+    return Failure(code=error.code, message=error.message, position=getattr(error, "position", -1))
+
+
+def error_of(failure: Failure) -> errors.MailkeepError:
+    """The error that was sent."""
+    if failure.code == errors.QueryError.code:
+        return errors.QueryError(failure.message, failure.position)
+    return _BY_CODE.get(failure.code, errors.MailkeepError)(failure.message)
+
+
+def pack(value: msgspec.Struct, largest: int) -> bytes:
+    """A frame. Raises UsageError where the value takes more than ``largest`` bytes."""
+    body = msgspec.msgpack.encode(value)
+    if len(body) > largest:
+        raise errors.UsageError("That is too much for one answer.")
+    return LENGTH.pack(len(body)) + body
+
+
+def read(stream: Readable, largest: int) -> bytes | None:
+    """The next frame's value, still encoded; None at the end of the stream, also in the middle of a frame.
+
+    Raises ValueError for a frame longer than ``largest`` bytes.
+    """
+    head = stream.read(LENGTH.size)
+    if len(head) < LENGTH.size:
+        return None
+    (length,) = LENGTH.unpack(head)
+    if length > largest:
+        raise ValueError(f"a frame of {length} bytes; at most {largest} are taken")
+    body = stream.read(length)
+    return body if len(body) == length else None

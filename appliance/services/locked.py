@@ -1,0 +1,162 @@
+"""What the archiver answers while the archive is locked: how to unlock it, and that nothing else can be asked.
+
+Mail is received all the while: to seal it the gateway needs public keys only. Nothing of settings can be read, so
+nobody can be signed in, and whoever reaches the unlock page may try a passphrase. Tries are slowed down here by where
+they come from and in the key agent altogether; they are written into the audit trail as soon as there is one.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+from appliance.errors import KeyringError, LockedError, MailkeepError, UnavailableError
+from appliance.keys.agent_client import Agent
+from appliance.services import api
+from appliance.services.archive import Archive, load_keyring
+from appliance.services.calling import Service
+from appliance.services.dispatch import LONGEST_CLIENT
+from appliance.services.identity import Brake, client_key
+from appliance.services.locked_status import LockedStatus
+from appliance.services.paths import Paths
+from appliance.services.principal import Principal
+from appliance.services.wire import Call
+
+OPEN_SECONDS = 25.0
+"""How long who unlocked the archive waits until it is open."""
+MOST_TRIES = 1000
+"""Tries that are remembered for the audit trail; of more, the last ones."""
+
+NOBODY = "nobody"
+"""Who somebody is that cannot be signed in, in the audit trail."""
+
+
+class _Try(NamedTuple):
+    at: datetime
+    who: Principal
+    how: str
+    right: bool
+
+
+class Locked:
+    """The services of a locked archive."""
+
+    def __init__(self, paths: Paths, agent: Agent) -> None:
+        self._paths = paths
+        self._agent = agent
+        self._numbers = LockedStatus(paths)
+        self._brake = Brake()
+        self._one = threading.Lock()
+        self._opened = threading.Event()
+        self._tries: deque[_Try] = deque(maxlen=MOST_TRIES)
+        self._anybody = _services({"lock_state": self._state, "unlock": self._unlock_on_the_web})
+        self._local = _services({
+            "lock_state": lambda _who: self._state(), "unlock": self._unlock_on_the_box,
+            "lock": lambda _who: self._state(), "status": self._status, "slots": lambda _who: slots(paths),
+        })  # fmt: skip
+
+    @property
+    def paths(self) -> Paths:
+        """The archive's data folder."""
+        return self._paths
+
+    def from_web(self, call: Call) -> Any:
+        """Answer the web process: anybody may try to unlock, and nobody may anything else."""
+        service, client = self._found(self._anybody, call), call.client[:LONGEST_CLIENT]
+        return service(params={**call.params, "client": client} if service.takes("client") else call.params)
+
+    def from_box(self, call: Call, principal: Principal) -> Any:
+        """Answer the box's own command line."""
+        return self._found(self._local, call)(principal, params=call.params)
+
+    def from_pop3(self, _call: Call) -> Any:
+        """Answer the POP3 server, which reads without the archiver: erasing has to wait until it is unlocked."""
+        raise self._refusal()
+
+    def opened(self, archive: Archive) -> None:
+        """Say that the archive is open, and write down who tried to unlock it."""
+        while self._tries:
+            one = self._tries.popleft()
+            action = "unlock" if one.right else "unlock.failed"
+            place = f" from {one.who.client}" if one.who.client else ""
+            archive.note(one.who, action, f"{one.how}{place} at {one.at.isoformat(timespec='seconds')}")
+        self._opened.set()
+
+    def _found(self, services: Mapping[str, Service], call: Call) -> Service:
+        service = services.get(call.method)
+        if service is None:
+            raise self._refusal()
+        return service
+
+    def _refusal(self) -> MailkeepError:
+        if self._agent.is_unlocked():
+            return UnavailableError("The archive was unlocked and is being opened. Try again in a moment.")
+        return LockedError(
+            "The archive is locked. Mail is received and stored safely, but nothing can be read until it is unlocked: "
+            "with `mailkeep unlock` on the box, or on its web page."
+        )
+
+    def _state(self) -> api.LockState:
+        return api.LockState(unlocked=False, passphrase=_has_passphrase(self._paths))
+
+    def _status(self, _principal: Principal) -> api.Status:
+        return self._numbers.status()
+
+    # -- unlocking --------------------------------------------------------------------------------------------
+
+    def _unlock_on_the_web(self, *, client: str, passphrase: str = "", recovery_key: str = "") -> api.LockState:
+        """Unlock with either. Raises KeyringError where it does not fit, SignInError after too many tries."""
+        if not (passphrase or recovery_key):
+            raise KeyringError("Enter the passphrase or the recovery key.")
+        who = Principal(id=NOBODY, client=client)
+        return self._unlock(who, client_key(client), passphrase, recovery_key)
+
+    def _unlock_on_the_box(
+        self, principal: Principal, *, passphrase: str = "", recovery_key: str = ""
+    ) -> api.LockState:
+        """Unlock with either, or, with neither, with the keyfile beside the data folder."""
+        return self._unlock(principal, principal.id, passphrase, recovery_key)
+
+    def _unlock(self, who: Principal, key: str, passphrase: str, recovery_key: str) -> api.LockState:
+        brake_key = f"unlock {key}"
+        how = "passphrase" if passphrase else "recovery key" if recovery_key else "keyfile"
+        # One at a time: a try costs 64 MiB, and those who wait here are counted before the next one is let in.
+        with self._one:
+            self._brake.check(brake_key)
+            try:
+                if passphrase:
+                    self._agent.unlock(passphrase=passphrase)
+                elif recovery_key:
+                    self._agent.unlock(recovery_key=recovery_key)
+                else:
+                    self._agent.unlock(keyfile=self._paths.keyfile)
+            except KeyringError:
+                self._brake.failed(brake_key)
+                self._tries.append(_Try(datetime.now(UTC), who, how, right=False))
+                raise
+            self._brake.passed(brake_key)
+            self._tries.append(_Try(datetime.now(UTC), who, how, right=True))
+        if not self._opened.wait(OPEN_SECONDS):
+            raise UnavailableError("The archive was unlocked and is being opened. Try again in a moment.")
+        return api.LockState(unlocked=True)
+
+
+def slots(paths: Paths) -> tuple[api.SlotInfo, ...]:
+    """The ways to the appliance key, which the keyring tells without being opened."""
+    return tuple(
+        api.SlotInfo(one.id, one.kind, one.name, one.created // 1_000_000) for one in load_keyring(paths).slots()
+    )
+
+
+def _has_passphrase(paths: Paths) -> bool:
+    try:
+        return any(one.kind == "passphrase" for one in load_keyring(paths).slots())
+    except MailkeepError:
+        return True  # the try itself will tell what is wrong with the keyring
+
+
+def _services(functions: Mapping[str, Callable[..., Any]]) -> dict[str, Service]:
+    return {name: Service(function) for name, function in functions.items()}

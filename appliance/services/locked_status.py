@@ -1,0 +1,86 @@
+"""What can be told of a locked archive: what waits for the key, and what the gateway and the disk do meanwhile."""
+
+from __future__ import annotations
+
+import shutil
+import time
+
+from appliance import __version__
+from appliance.catalogue.store import Catalogue
+from appliance.ingest.system_log import SYSTEM_MAILBOX
+from appliance.services import api
+from appliance.services.archive import load_keyring
+from appliance.services.generations import Generations
+from appliance.services.paths import Paths
+from appliance.services.status import workers
+from appliance.services.unlock import is_memory_locked, slot_kinds, unlocks_itself
+from appliance.store.format import RecordType
+from appliance.store.reader import LogReader, RecordRef, VolumeInfo
+
+
+class LockedStatus:
+    """The numbers that need no key: the log is counted by its clear headers, and the catalogue holds keyed hashes."""
+
+    def __init__(self, paths: Paths) -> None:
+        self._paths = paths
+        self._reader = LogReader(paths.volumes)
+        self._started_at = int(time.time())
+
+    def status(self) -> api.Status:
+        """The numbers now. What cannot be known without the key is 0."""
+        now = time.time()
+        catalogue = Catalogue(Generations(self._paths).current().catalogue)
+        try:
+            counts, last, cursors = catalogue.counts(), catalogue.last_received(), catalogue.cursors()
+        finally:
+            catalogue.close()
+        keyring = load_keyring(self._paths)
+        volumes = [one for one in self._reader.volumes() if one.mailbox != SYSTEM_MAILBOX]
+        searched = [one for one in volumes if not keyring.is_sealed(one.mailbox)]
+        waiting = [ref for one in searched for ref in self._beyond(one, *cursors.get(one.path, (0, False)))]
+        oldest = min((ref.time for ref in waiting), default=None)
+        last = max((at for at in (last, *(ref.time for ref in waiting)) if at is not None), default=None)
+        disk = shutil.disk_usage(self._paths.data)
+        gateway = workers(self._paths.data)
+        return api.Status(
+            version=__version__,
+            started_at=self._started_at,
+            unlocked=False,
+            unlocks_itself=unlocks_itself(self._paths),
+            records=counts.records + len(waiting),
+            projected=counts.records,
+            messages=counts.messages,
+            indexed=0,
+            unassigned=counts.unassigned,
+            unparsed=counts.unparsed,
+            users=0,
+            mailboxes=max(len(keyring.mailboxes) - 1, 0),  # one of them is the system's own
+            volumes=len(volumes),
+            volumes_signed=sum(one.sealed for one in volumes),
+            backlog=len(waiting),
+            oldest_unsearchable_seconds=0.0 if oldest is None else max(now - oldest / 1e6, 0.0),
+            last_message_at=None if last is None else last // 1_000_000,
+            per_minute=(),
+            log_bytes=sum(one.size for one in volumes),
+            index_bytes=0,
+            disk_free=disk.free,
+            disk_total=disk.total,
+            accepted=sum(one.accepted for one in gateway),
+            refused=sum(one.refused for one in gateway),
+            deferred=sum(one.deferred for one in gateway),
+            alarms=(api.Alarm("warning", _alarm(len(waiting)), int(now)),),
+            memory_locked=is_memory_locked(self._paths),
+            slots=slot_kinds(self._paths),
+        )
+
+    def _beyond(self, volume: VolumeInfo, cursor: int, finished: bool) -> list[RecordRef]:
+        """The messages that the catalogue does not have yet."""
+        if finished:
+            return []
+        found = (one for one in self._reader.scan(volume, cursor) if isinstance(one, RecordRef))
+        return [one for one in found if one.type == RecordType.MESSAGE]
+
+
+def _alarm(waiting: int) -> str:
+    mail = f"{waiting} message{' waits' if waiting == 1 else 's wait'} to be read in" if waiting else "no mail waits"
+    return f"The archive is locked: {mail}. Unlock it with `mailkeep unlock` or on its web page."

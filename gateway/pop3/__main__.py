@@ -1,0 +1,82 @@
+"""``python -m gateway.pop3 --data DIR --worker N --pop3s HOST:PORT``: one worker of the pull server; ``mailkeep
+serve`` starts them."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import socket
+import sys
+import time
+from pathlib import Path
+
+import uvloop
+
+from appliance import confine
+from appliance.services.paths import Paths
+from gateway.pop3.archiver import Archiver
+from gateway.pop3.confinement import confine_worker
+from gateway.pop3.opening import opener
+from gateway.pop3.worker import Options, Worker
+from gateway.worker import listen, stop_on_signals
+
+_SWITCH_INTERVAL = 0.0005
+"""Seconds. A client waits for the loop, so a thread that decrypts must not keep it 5 ms (the default) from its turn."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a worker until SIGTERM. Exit code 0, or 1 where a port cannot be had."""
+    given = _parse(arguments)
+    logging.basicConfig(level=given.log_level.upper(), format=f"%(asctime)s p{given.worker} %(levelname)s %(message)s")
+    confine.die_with_parent()
+    time.tzset()  # reads the time zone now: later its file is out of reach
+    try:
+        encrypted = [listener for place in given.pop3s for listener in listen(*place)]
+        plain = [listener for place in given.pop3 for listener in listen(*place)]
+    except OSError as error:
+        print(f"mailkeep pop3: cannot listen: {error.strerror}", file=sys.stderr)
+        return 1
+    confine_worker(given.data)
+    sys.setswitchinterval(_SWITCH_INTERVAL)
+    options = Options(
+        data=given.data, worker=given.worker, idle_timeout=given.idle_timeout, login_timeout=given.login_timeout
+    )
+    uvloop.run(_serve(options, encrypted, plain))
+    return 0
+
+
+async def _serve(options: Options, encrypted: list[socket.socket], plain: list[socket.socket]) -> None:
+    paths = Paths(options.data)
+    stop = asyncio.Event()
+    stop_on_signals(asyncio.get_running_loop(), stop)
+    worker = Worker(options, opener(paths), Archiver(paths.pull_socket, paths.pull_secret))
+    await worker.run(encrypted, plain, stop)
+
+
+def _parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m gateway.pop3", description="One worker of mailkeep's POP3 server.")
+    parser.add_argument("--data", type=lambda text: Path(text).absolute(), required=True, metavar="DIR")
+    parser.add_argument("--worker", type=int, required=True, metavar="N", help="this worker's number, from 0")
+    parser.add_argument(
+        "--pop3s", type=_place, default=[], action="append", metavar="HOST:PORT", help="TLS; may be given again"
+    )
+    parser.add_argument(
+        "--pop3", type=_place, default=[], action="append", metavar="HOST:PORT", help="TLS by STLS; may be given again"
+    )
+    parser.add_argument("--idle-timeout", type=float, default=Options.__struct_defaults__[0], metavar="SECONDS")
+    parser.add_argument("--login-timeout", type=float, default=Options.__struct_defaults__[1], metavar="SECONDS")
+    parser.add_argument("--log-level", default="info", choices=("debug", "info", "warning", "error"))
+    return parser.parse_args(arguments)
+
+
+def _place(text: str) -> tuple[str, int]:
+    """Host and port of ``HOST:PORT``, ``[IPv6]:PORT`` or ``:PORT``."""
+    host, colon, port = text.rpartition(":")
+    if not colon or not port.isdigit() or int(port) > 65535:
+        raise argparse.ArgumentTypeError(f"not HOST:PORT: {text}")
+    return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,175 @@
+"""A reader gets each message bit for bit, and is told beforehand exactly how much he will get."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from gateway.pop3 import visit
+from tests.unit.gateway.pop3.conftest import Server
+
+PLAIN = b"From: anna@example.com\r\nSubject: one\r\n\r\nHello\r\n"
+ODD = [
+    b"",
+    b"\r\n",
+    b".",
+    b".\r\n",
+    b"..\r\n.\r\n",
+    b"no header at all",
+    b"a\r\n.b\r\n..c\r\n",
+    b"a\n.b\n.\n..\n",
+    b"ends in LF\n",
+    b"ends in CR\r",
+    b"ends in LF CR\n\r",
+    b"\n.\n",
+    b"NUL \x00 and \xff\xfe\r\n",
+    b"x" * 5000 + b"\r\n",
+    bytes(range(256)) * 40,
+]
+
+
+def test_every_octet_comes_and_is_counted(server: Server) -> None:
+    box = server.box()
+    mails = [PLAIN, *ODD, os.urandom(300_000)]
+    box.receive(*mails)
+    client = server.enter(box)
+    sizes = dict(map(int, line.split()) for line in client.lines("LIST"))
+    for number, mail in enumerate(mails, 1):
+        expected = mail if mail.endswith(b"\r\n") or not mail else mail + b"\r\n"
+        assert client.message(number) == expected
+        assert sizes[number] == len(expected)
+        assert client.say(f"LIST {number}") == f"+OK {number} {len(expected)}"
+    assert client.say("STAT") == f"+OK {len(mails)} {sum(sizes.values())}"
+
+
+def test_a_large_message_comes_whole(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    box = server.box()
+    line = b".dots and words\r\n"
+    large = b"Subject: large\r\n\r\n" + line * (3 * visit.LARGEST_WHOLE // len(line)) + os.urandom(1_500_000)
+    box.receive(PLAIN, large, PLAIN)
+    client = server.enter(box)
+    assert client.message(2) == large + b"\r\n"
+    assert client.message(3) == PLAIN
+    assert client.lines("TOP 2 1") == ["Subject: large", "", ".dots and words"]
+    assert client.say("LIST 2") == f"+OK 2 {len(large) + 2}"
+
+
+def test_real_mail_is_what_it_was(server: Server, corpora) -> None:
+    mails = [path.read_bytes() for path in sorted((corpora / "eml").rglob("*.eml"))[:300]]
+    box = server.box()
+    box.receive(*mails)
+    client = server.enter(box)
+    for number, mail in enumerate(mails, 1):
+        assert client.message(number) == (mail if mail.endswith(b"\r\n") else mail + b"\r\n")
+
+
+def test_messages_in_any_order_and_again(server: Server) -> None:
+    box = server.box()
+    mails = [b"Subject: %d\r\n\r\n%s\r\n" % (n, b"z" * n) for n in range(40)]
+    box.receive(*mails)
+    client = server.enter(box)
+    for number in [*range(40, 0, -1), *range(1, 41), 7, 7, 8, 30, 31, 32, 1, *range(1, 41, 3)]:
+        assert client.message(number) == mails[number - 1]
+
+
+def test_pipelined_commands_are_answered_in_order(server: Server) -> None:
+    box = server.box()
+    mails = [b"Subject: %d\r\n\r\nx\r\n" % n for n in range(500)]
+    box.receive(*mails)
+    client = server.enter(box)
+    client.send(b"".join(b"RETR %d\r\nNOOP\r\n" % n for n in range(1, 501)) + b"QUIT\r\n")
+    for mail in mails:
+        assert client.reply().startswith("+OK")
+        assert client.rest() == mail
+        assert client.reply().startswith("+OK")
+    assert client.reply().startswith("+OK")
+    assert client.is_closed()
+
+
+@pytest.mark.parametrize(
+    ("mail", "lines", "expected"),
+    [
+        (b"A: b\r\n\r\none\r\ntwo\r\n", 0, b"A: b\r\n\r\n"),
+        (b"A: b\r\n\r\none\r\ntwo\r\n", 1, b"A: b\r\n\r\none\r\n"),
+        (b"A: b\r\n\r\none\r\ntwo", 2, b"A: b\r\n\r\none\r\ntwo\r\n"),
+        (b"A: b\r\n\r\none\r\ntwo\r\n", 99999, b"A: b\r\n\r\none\r\ntwo\r\n"),
+        (b"A: b\n\n.one\ntwo\n", 1, b"A: b\n\n.one\n\r\n"),
+        (b"A: b\r\n", 5, b"A: b\r\n"),
+        (b"", 5, b""),
+    ],
+)
+def test_top_gives_the_header_and_as_many_lines(server: Server, mail: bytes, lines: int, expected: bytes) -> None:
+    box = server.box()
+    box.receive(mail)
+    client = server.enter(box)
+    assert client.say(f"TOP 1 {lines}").startswith("+OK")
+    assert client.rest() == expected
+
+
+def test_names_stay_for_ever_and_are_the_record_ids(server: Server) -> None:
+    box = server.box()
+    first = box.receive(PLAIN, PLAIN)
+    client = server.enter(box)
+    names = client.lines("UIDL")
+    assert sorted(line.split()[1] for line in names) == sorted(one.hex() for one in first)
+    assert client.say("UIDL 2") == f"+OK {names[1]}"
+    client.say("QUIT")
+    server.writer.roll()
+    second = box.receive(PLAIN)
+    again = server.enter(box)
+    assert again.lines("UIDL") == [*names, f"3 {second[0].hex()}"]
+
+
+def test_what_comes_meanwhile_is_there_the_next_time(server: Server) -> None:
+    box = server.box()
+    box.receive(PLAIN)
+    client = server.enter(box)
+    box.receive(PLAIN)
+    assert client.say("STAT") == f"+OK 1 {len(PLAIN)}"
+    assert client.say("RETR 2").startswith("-ERR")
+    client.say("QUIT")
+    assert server.enter(box).say("STAT") == f"+OK 2 {2 * len(PLAIN)}"
+
+
+def test_a_damaged_message_is_refused_and_the_others_come(server: Server) -> None:
+    box = server.box()
+    large = os.urandom(3_000_000)
+    box.receive(PLAIN, PLAIN + b"damaged\r\n", large, PLAIN)
+    server.writer.roll()
+    (volume,) = (server.data / "volumes" / box.id.hex()).glob("*.mkv")
+    place = _places(server, box.id)
+    with volume.open("r+b") as file:
+        for at in (place[1] + 200, place[2] + 2_500_000):
+            file.seek(at)
+            octet = file.read(1)
+            file.seek(at)
+            file.write(bytes([octet[0] ^ 1]))
+    client = server.enter(box)
+    count = int(client.say("STAT").split()[1])
+    answers = []
+    for number in range(1, count + 1):
+        first = client.say(f"RETR {number}")
+        answers.append(client.rest() if first.startswith("+OK") else first)
+    assert answers[0] == PLAIN and answers[-1] == PLAIN
+    assert all(one.startswith("-ERR [SYS/PERM]") for one in answers[1:-1])
+    assert len(client.lines("LIST")) == len(client.lines("UIDL")) == count
+
+
+def _places(server: Server, mailbox: bytes) -> list[int]:
+    from appliance.store.reader import LogReader
+    from appliance.store.refs import RecordRef
+
+    reader = LogReader(server.data / "volumes")
+    found = [one for volume in reader.volumes(mailbox) for one in reader.scan(volume)]
+    return [one.offset for one in found if isinstance(one, RecordRef)]
+
+
+def test_a_client_that_reads_nothing_keeps_nobody_waiting(server: Server) -> None:
+    box, other = server.box(), server.box("ben@archive.example")
+    box.receive(os.urandom(8_000_000))
+    other.receive(PLAIN)
+    slow = server.enter(box)
+    slow.send(b"RETR 1\r\n" * 50)
+    assert server.enter(other).message(1) == PLAIN
+    slow.close()
