@@ -13,7 +13,7 @@ from appliance.services.archive import Archive
 from appliance.services.compacting import Compacted
 from appliance.services.dispatch import Dispatcher
 from appliance.services.paths import Paths
-from appliance.services.principal import Principal, View
+from appliance.services.principal import KEYHOLDER, Principal, View
 from appliance.services.projecting import Projecting
 from appliance.services.unlock import unlock
 from appliance.services.users import create_from_mail, find_user
@@ -22,7 +22,7 @@ from appliance.services.wire import Call
 from appliance.store.seal import sign_volume, waiting
 from appliance.store.writer import LogWriter
 
-BOX = Principal(id="local:test", name="test", roles=frozenset({"admin", "auditor"}))
+BOX = Principal(id="local:test", name="test", roles=frozenset({"admin", "auditor", KEYHOLDER}))
 DOOR = "journal@archive.test"
 
 

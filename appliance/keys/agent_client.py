@@ -58,13 +58,17 @@ class Agent:
         except UnavailableError:
             return False
 
-    def unlock(self, *, passphrase: str = "", recovery_key: str = "", keyfile: Path | None = None) -> None:
+    def unlock(
+        self, *, passphrase: str = "", recovery_key: str = "", keyfile: Path | None = None, client: str = ""
+    ) -> None:
         """Unlock by one of these; the agent itself reads the keyfile.
 
-        Raises KeyringError where it does not fit, SignInError after too many wrong tries.
+        ``client`` is where the secret came from, empty for the box itself: who guesses over the network keeps
+        nobody out who sits at the box. Raises KeyringError where it does not fit, SignInError after too many wrong
+        tries.
         """
         path = str(keyfile.absolute()) if keyfile is not None else ""
-        self._lines.call(wire.Unlock(passphrase, recovery_key, path), None)
+        self._lines.call(wire.Unlock(passphrase, recovery_key, path, client), None)
 
     def lock(self) -> None:
         """Have it forget everything. All its connections end, those of opened mailboxes too.

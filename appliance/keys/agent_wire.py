@@ -66,11 +66,12 @@ class Wait(Request, frozen=True):
 
 
 class Unlock(Request, frozen=True):
-    """By the one of the secrets that is given."""
+    """By the one of the secrets that is given. ``client`` is where it came from, empty for the box itself."""
 
     passphrase: str = ""
     recovery_key: str = ""
     keyfile: str = ""
+    client: str = ""
 
 
 class Lock(Request, frozen=True):

@@ -6,6 +6,7 @@ It answers requests whose caller may make them; sockets and roles are ``agent``'
 from __future__ import annotations
 
 import threading
+from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,6 +24,9 @@ PASSWORDS_AT_A_TIME = 2
 """Mailboxes' passwords that are tried at one time: each takes 64 MiB of locked memory."""
 
 
+_MOST_KNOWN = 10_000
+
+
 class Vault:
     """The keys of one archive in this process. Threads may share it."""
 
@@ -37,11 +41,14 @@ class Vault:
         self._opened_by: SlotKind | None = None
         self._grants = Grants()
         self._trying = threading.BoundedSemaphore(PASSWORDS_AT_A_TIME)
+        self._remembering = threading.Lock()
         self._unlock_brake = Brake(free=10, longest=30.0)
         # Whoever knows a mailbox's address can try passwords. So one client's tries keep that client out for long,
-        # all clients' together slow everybody down a little.
+        # all clients' together slow down everybody whom the mailbox does not know: the owner's program, at an address
+        # where the password was right before, gets in while others guess.
         self._client_brake = Brake(free=5, longest=60.0)
         self._mailbox_brake = Brake(free=50, longest=5.0)
+        self._known: OrderedDict[tuple[bytes, str], None] = OrderedDict()
 
     # -- locked and unlocked -----------------------------------------------------------------------------------------
 
@@ -57,9 +64,11 @@ class Vault:
 
     def unlock(self, request: wire.Unlock) -> None:
         """Open the keyring. Raises KeyringError where the secret does not fit, SignInError after too many tries."""
+        # All guesses over the network count together, and apart from those at the box: anybody may make the former.
+        place = "network" if request.client else "box"
         # One at a time: a try costs 64 MiB, and who waits here is counted before the next one is let in.
         with self._unlocking:
-            self._unlock_brake.check("unlock")
+            self._unlock_brake.check(place)
             try:
                 if request.passphrase:
                     self.open("passphrase", lambda keyring: keyring.unlock_with_passphrase(request.passphrase))
@@ -71,9 +80,9 @@ class Vault:
                 else:
                     raise UsageError("Give a passphrase, a recovery key or a keyfile.")
             except KeyringError:
-                self._unlock_brake.failed("unlock")
+                self._unlock_brake.failed(place)
                 raise
-            self._unlock_brake.passed("unlock")
+            self._unlock_brake.passed(place)
 
     def open(self, kind: SlotKind, unlock: Callable[[Keyring], Unlocked]) -> None:
         """Open the keyring by ``unlock``, and raise what that raises."""
@@ -133,14 +142,24 @@ class Vault:
         keyring = self._keys or Keyring.load(self._path)
         if mailbox_keys.is_token(secret):  # 256 random bits: nobody guesses them, so nobody is kept out
             return keyring.open_private(mailbox_id, secret)
+        place = mailbox_id, client
         with self._trying:
-            self._client_brake.check((mailbox_id, client))
-            self._mailbox_brake.check(mailbox_id)
+            self._client_brake.check(place)
+            if place not in self._known:
+                self._mailbox_brake.check(mailbox_id)
             try:
                 private = keyring.open_private(mailbox_id, secret)
             except SignInError:
-                self._client_brake.failed((mailbox_id, client))
+                self._client_brake.failed(place)
                 self._mailbox_brake.failed(mailbox_id)
                 raise
-            self._client_brake.passed((mailbox_id, client))
-            return private
+            self._client_brake.passed(place)
+        self._remember(place)
+        return private
+
+    def _remember(self, place: tuple[bytes, str]) -> None:
+        with self._remembering:
+            self._known[place] = None
+            self._known.move_to_end(place)
+            if len(self._known) > _MOST_KNOWN:
+                self._known.popitem(last=False)

@@ -14,9 +14,6 @@ import msgspec
 
 from appliance.errors import UsageError
 
-LONGEST = 32 * 1024
-"""Characters."""
-
 _VERSION = 1
 
 

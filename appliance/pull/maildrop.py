@@ -34,8 +34,8 @@ class VolumeMessages:
         self.sizes = array("q")
         """What whoever reads them has found, in units of his own, or ``UNKNOWN``."""
         self.scanned_to = 0
-        self.stored = 0
-        """Bytes on disk at the last look."""
+        self.standing = False, 0
+        """Whether an archive volume stood in its place at the last look, and the bytes of that."""
         self.finished = False
         self._mailbox = volume.mailbox
         self._ids = bytearray()
@@ -147,10 +147,10 @@ class Maildrops:
 
     def _read_on(self, kept: _Kept, volume: VolumeInfo) -> VolumeMessages:
         known = kept.volumes.get(volume.path)
-        if known is None or (volume.archived and known.stored != volume.stored):
+        if known is None or (volume.archived, volume.stored if volume.archived else 0) != known.standing:
             # Another file stands in its place now, from which erased records were dropped: then no list names them.
             known = VolumeMessages(volume)
-        known.stored = volume.stored
+            known.standing = volume.archived, volume.stored if volume.archived else 0
         if not known.finished:
             for found in self._reader.listed(volume, known.scanned_to):
                 if isinstance(found, RecordRef) and found.type == RecordType.MESSAGE:

@@ -22,7 +22,7 @@ from appliance.services.dispatch import LONGEST_CLIENT
 from appliance.services.identity import Brake, client_key
 from appliance.services.locked_status import LockedStatus
 from appliance.services.paths import Paths
-from appliance.services.principal import Principal
+from appliance.services.principal import KEYHOLDER, Principal
 from appliance.services.wire import Call
 
 OPEN_SECONDS = 25.0
@@ -118,19 +118,21 @@ class Locked:
         self, principal: Principal, *, passphrase: str = "", recovery_key: str = ""
     ) -> api.LockState:
         """Unlock with either, or, with neither, with the keyfile beside the data folder."""
-        return self._unlock(principal, principal.id, passphrase, recovery_key)
+        principal.require(KEYHOLDER)
+        return self._unlock(principal, "", passphrase, recovery_key)
 
-    def _unlock(self, who: Principal, key: str, passphrase: str, recovery_key: str) -> api.LockState:
-        brake_key = f"unlock {key}"
+    def _unlock(self, who: Principal, client: str, passphrase: str, recovery_key: str) -> api.LockState:
+        """``client`` is where the secret comes from, empty for the box itself."""
+        brake_key = f"unlock {client or who.id}"
         how = "passphrase" if passphrase else "recovery key" if recovery_key else "keyfile"
         # One at a time: a try costs 64 MiB, and those who wait here are counted before the next one is let in.
         with self._one:
             self._brake.check(brake_key)
             try:
                 if passphrase:
-                    self._agent.unlock(passphrase=passphrase)
+                    self._agent.unlock(passphrase=passphrase, client=client)
                 elif recovery_key:
-                    self._agent.unlock(recovery_key=recovery_key)
+                    self._agent.unlock(recovery_key=recovery_key, client=client)
                 else:
                     self._agent.unlock(keyfile=self._paths.keyfile)
             except KeyringError:

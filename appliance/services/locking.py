@@ -7,7 +7,7 @@ from typing import Any
 
 from appliance.services import api
 from appliance.services.archive import Archive
-from appliance.services.principal import Principal
+from appliance.services.principal import KEYHOLDER, Principal
 from appliance.services.unlock import agent_of
 
 OPEN = api.LockState(unlocked=True)
@@ -43,7 +43,7 @@ class LocalLock:
 
     def lock(self, principal: Principal) -> api.LockState:
         """Have the key agent forget the keys. This process ends after that, as every other that had keys from it."""
-        principal.require("admin")
+        principal.require(KEYHOLDER)
         self._archive.note(principal, "lock", "")
         agent_of(self._archive.paths, "archiver").lock()
         return api.LockState(unlocked=False)

@@ -136,10 +136,11 @@ def mailbox_change(
 def mailbox_delete(archive: Archive, principal: Principal, *, id: str) -> None:
     """Delete an empty mailbox. Mail that still comes to its addresses is put off for 30 days, with an alarm."""
     principal.require("admin")
-    before = find_mailbox(archive, id)
-    if _holds_mail(archive, before):
-        raise ConflictError("This mailbox holds mail, so it stays. Suspend it to stop receiving.")
-    archive.record(principal, msgspec.structs.replace(before, state="deleted"))
+    with archive.directory:  # a change at the same time would put it back
+        before = find_mailbox(archive, id)
+        if _holds_mail(archive, before):
+            raise ConflictError("This mailbox holds mail, so it stays. Suspend it to stop receiving.")
+        archive.record(principal, msgspec.structs.replace(before, state="deleted"))
     publish(archive)
 
 

@@ -7,6 +7,10 @@ import msgspec
 from appliance.errors import ForbiddenError
 from appliance.mail.audience import AUDITOR
 
+KEYHOLDER = "keyholder"
+"""The role of root and of the archive's own user at the box itself: they could read the keyfile anyhow. It cannot be
+granted."""
+
 
 class Principal(msgspec.Struct, frozen=True):
     """A caller with the rights it has at this moment.
@@ -58,6 +62,7 @@ class View(msgspec.Struct, frozen=True):
 
 _NEEDED = {
     "admin": "Only an administrator may do this.",
+    KEYHOLDER: "Only root and the archive's own user may lock and unlock the archive here, or change its slots.",
     "auditor": "Only an auditor may look into other people's mail. An administrator can ask for the role, with a "
     "reason.",
 }

@@ -88,15 +88,13 @@ class Pulling:
 
     def fetch(self, *, secret: str, id: str, client: str) -> Download:
         """One message, bit for bit. Raises as ``list``; NotFoundError, DamageError."""
-        with contextlib.ExitStack() as stack:
-            opened = stack.enter_context(self._opened(secret, client))
+        with self._opened(secret, client) as opened:
             ref = self._find(opened.mailbox_id, _record_id(id))
             self._note(opened.mailbox_id, token_id(secret), client)
-            reader = LogReader(self._archive.paths.volumes, opened)
-            size, pieces = _read(reader, ref)
-            kept = stack.pop_all()
+            # The reader has its volume's key from here on: programs that take their time hold no line to the agent.
+            size, pieces = _read(LogReader(self._archive.paths.volumes, opened), ref)
         head = StreamHead(name=f"{ref.record_id.hex()}.eml", content_type="message/rfc822", size=size)
-        return Download(head, _closing(pieces, kept))
+        return Download(head, pieces)
 
     def acknowledge(
         self, *, secret: str, client: str, ids: Sequence[str] = (), cursor: str = ""
@@ -125,14 +123,13 @@ class Pulling:
     # -- what the POP3 server asks ----------------------------------------------------------------------------
 
     def reading(self, *, grant: str, client: str) -> None:
-        """Write down that the mailbox that is open under ``grant`` is being read."""
-        put = self._mailbox(self._archive.keyring.granted(grant))
-        self._archive.note(_reader_of(put, client), "mailbox.pull", "POP3")
+        """Write down that the mailbox that is open under ``grant`` is being read. Raises ForbiddenError."""
+        self._archive.note(_reader_of(self._granted(grant), client), "mailbox.pull", "POP3")
 
     def may_erase(self, *, grant: str) -> None:
         """Return if mail of the mailbox that is open under ``grant`` can be erased. Raises ForbiddenError."""
-        mailbox = self._archive.keyring.granted(grant)
-        erase(self._archive, _reader_of(self._mailbox(mailbox)), mailbox, (), "pulled")
+        put = self._granted(grant)
+        erase(self._archive, _reader_of(put), put.mailbox, (), "pulled")
 
     def erase(self, *, grant: str, records: Sequence[bytes]) -> None:
         """Erase records (16-byte ids) of the mailbox that is open under ``grant``; durable on return.
@@ -140,8 +137,8 @@ class Pulling:
         Raises ForbiddenError, ConflictError where a legal hold keeps one of them (the others are erased),
         StorageError.
         """
-        mailbox = self._archive.keyring.granted(grant)
-        done = erase(self._archive, _reader_of(self._mailbox(mailbox)), mailbox, records, "pulled")
+        put = self._granted(grant)
+        done = erase(self._archive, _reader_of(put), put.mailbox, records, "pulled")
         if done.held:
             raise ConflictError(_held(len(done.held)))
 
@@ -149,21 +146,36 @@ class Pulling:
 
     @contextlib.contextmanager
     def _opened(self, secret: str, client: str) -> Iterator[OpenedMailbox]:
-        """The mailbox that a token opens."""
-        key = client_key(client)
+        """The mailbox that a token opens.
+
+        A right one always does: a token cannot be guessed, and behind one address there may be many programs.
+        """
+        try:
+            opened = self._archive.keyring.open_mailbox(token_mailbox(secret), secret, client=client)
+        except (SignInError, NotFoundError) as error:
+            self._count_wrong(client_key(client))
+            raise SignInError(_NO_TOKEN) from error
+        with contextlib.closing(opened):
+            self._pullable(opened.mailbox_id)
+            yield opened
+
+    def _granted(self, grant: str) -> events.MailboxPut:
+        """The mailbox that is open under ``grant``, if it may be pulled from still. Raises ForbiddenError."""
+        return self._pullable(self._archive.keyring.granted(grant))
+
+    def _pullable(self, mailbox: bytes) -> events.MailboxPut:
+        put = self._mailbox(mailbox)
+        if put.state == "disabled":
+            raise ForbiddenError(_DISABLED)
+        return put
+
+    def _count_wrong(self, key: str) -> None:
+        """Raises TooManyTriesError while the client has to wait."""
         try:
             self._brake.check(key)
         except SignInError as error:
             raise TooManyTriesError(error.message) from error
-        try:
-            opened = self._archive.keyring.open_mailbox(token_mailbox(secret), secret, client=client)
-        except (SignInError, NotFoundError) as error:
-            self._brake.failed(key)
-            raise SignInError(_NO_TOKEN) from error
-        with contextlib.closing(opened):
-            if self._mailbox(opened.mailbox_id).state == "disabled":
-                raise ForbiddenError(_DISABLED)
-            yield opened
+        self._brake.failed(key)
 
     def _note(self, mailbox: bytes, token: str, client: str) -> None:
         """Write down that a token is used to read: once in a while, not for every message."""
@@ -269,11 +281,6 @@ def _read(reader: LogReader, ref: RecordRef) -> tuple[int, Iterator[bytes]]:
         else:
             pieces.clear()
     return size, iter(pieces) if size <= LARGEST_WHOLE else iter(reader.stream(ref))
-
-
-def _closing(pieces: Iterator[bytes], stack: contextlib.ExitStack) -> Iterator[bytes]:
-    with stack:
-        yield from pieces
 
 
 def _record_id(text: str) -> bytes:

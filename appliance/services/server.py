@@ -28,7 +28,7 @@ import msgspec
 from appliance.errors import ForbiddenError, MailkeepError, UnavailableError, UsageError
 from appliance.files import FILES, replace_file
 from appliance.services.paths import Paths
-from appliance.services.principal import Principal
+from appliance.services.principal import KEYHOLDER, Principal
 from appliance.services.reading import Download
 from appliance.services.wire import LARGEST_FRAME, LENGTH, Call, Reply, failure_of, pack
 
@@ -144,15 +144,20 @@ class Server:
 
 
 def local_principal(uid: int) -> Principal:
-    """The built-in auditor that a Unix user acts as. Raises ForbiddenError for users who may not."""
+    """The built-in auditor that a Unix user acts as; only root and the archive's own user also hold its keys.
+
+    Raises ForbiddenError for users who may not.
+    """
     try:
         entry = pwd.getpwuid(uid)
         name, groups = entry.pw_name, os.getgrouplist(entry.pw_name, entry.pw_gid)
     except KeyError:
         name, groups = str(uid), []
-    if uid not in (0, os.getuid()) and _group_id(LOCAL_GROUP) not in groups:
+    holds_keys = uid in (0, os.getuid())
+    if not holds_keys and _group_id(LOCAL_GROUP) not in groups:
         raise ForbiddenError(f"Only root and members of the group {LOCAL_GROUP} may use the archive's command line.")
-    return Principal(id=f"local:{name}", name=name, roles=frozenset({"admin", "auditor"}))
+    roles = {"admin", "auditor", KEYHOLDER} if holds_keys else {"admin", "auditor"}
+    return Principal(id=f"local:{name}", name=name, roles=frozenset(roles))
 
 
 def _group_id(name: str) -> int | None:

@@ -1,4 +1,5 @@
-"""The ways to the appliance key: listing, adding, changing and removing them. For the box's own command line only.
+"""The ways to the appliance key: listing, adding, changing and removing them. For the box's own command line only,
+and all but the list for root and the archive's own user: who can add a slot reads everything for ever.
 
 Changing a slot rewrites no mail. What is done here is in the audit trail; no secret is.
 """
@@ -13,7 +14,7 @@ from appliance.errors import NotFoundError, UsageError
 from appliance.keys.management import KeyManagement
 from appliance.services import api
 from appliance.services.archive import Archive
-from appliance.services.principal import Principal
+from appliance.services.principal import KEYHOLDER, Principal
 
 SHORTEST_PASSPHRASE = 12
 LONGEST_NAME = 100
@@ -47,11 +48,13 @@ class Slots:
 
     def add_passphrase(self, principal: Principal, *, passphrase: str, name: str = "") -> api.SlotInfo:
         """One more passphrase."""
+        principal.require(KEYHOLDER)
         _require_good(passphrase)
         return self._added(principal, self._keys.add_passphrase(passphrase, _named(name)))
 
     def add_keyfile(self, principal: Principal, *, path: str, name: str = "") -> api.SlotInfo:
         """Write a new keyfile to ``path``, which must lie outside the data folder."""
+        principal.require(KEYHOLDER)
         place = Path(path).absolute()
         if place.is_relative_to(self._archive.paths.data):
             raise UsageError("A keyfile lies outside the data folder, so that a copy of the folder opens nothing.")
@@ -59,11 +62,13 @@ class Slots:
 
     def add_credential(self, principal: Principal) -> api.NewCredential:
         """A random secret for systemd to keep."""
+        principal.require(KEYHOLDER)
         id, secret = self._keys.add_credential()
         return api.NewCredential(self._added(principal, id), secret)
 
     def change_passphrase(self, principal: Principal, *, id: str, passphrase: str) -> api.SlotInfo:
         """Another passphrase in a slot that has one."""
+        principal.require(KEYHOLDER)
         _require_good(passphrase)
         self._keys.change_passphrase(id, passphrase)
         self._archive.note(principal, "slot.change", id)
@@ -71,16 +76,19 @@ class Slots:
 
     def remove(self, principal: Principal, *, id: str) -> None:
         """Take a slot away. The last one and the only recovery key stay."""
+        principal.require(KEYHOLDER)
         slot = self._slot(id)
         self._keys.remove_slot(id)
         self._archive.note(principal, "slot.remove", f"{slot.kind} {id}")
 
-    def recovery_begin(self, _principal: Principal) -> str:
+    def recovery_begin(self, principal: Principal) -> str:
         """A new recovery key, which counts only when it was typed back."""
+        principal.require(KEYHOLDER)
         return self._keys.begin_recovery_key()
 
     def recovery_confirm(self, principal: Principal, *, text: str) -> None:
         """Put the new recovery key in force; the one before opens the archive no more."""
+        principal.require(KEYHOLDER)
         self._keys.confirm_recovery_key(text)
         self._archive.note(principal, "slot.recovery-key", "")
 
@@ -89,6 +97,7 @@ class Slots:
 
         Slots whose secret was not given go away. Every mailbox's keys are wrapped anew; no mail is rewritten.
         """
+        principal.require(KEYHOLDER)
         text = self._keys.new_appliance_key(passphrase=passphrase, keyfile=Path(keyfile) if keyfile else None)
         self._archive.note(principal, "slot.new-key", "")
         return text

@@ -17,6 +17,9 @@ MOST_INPUT = 64 * 1024
 """Octets of commands that wait their turn."""
 HANDSHAKE_SECONDS = 30.0
 
+LINGER_SECONDS = 10.0
+"""How long a client may take to read the last replies."""
+
 _FLUSH_AT = 128 * 1024
 _HIGH_WATER = 512 * 1024
 _LINES_IN_A_ROW = 64
@@ -44,6 +47,7 @@ class Connection(asyncio.Protocol):
         self.is_waiting = False
         self._loop = loop
         self._made = asyncio.Event()
+        self._gone = asyncio.Event()
         self._transport: asyncio.Transport
         self._input = bytearray()
         self._discarding = False
@@ -85,6 +89,7 @@ class Connection(asyncio.Protocol):
         """The client is gone."""
         self._ended = True
         self._made.set()
+        self._gone.set()
         self._wake()
 
     def pause_writing(self) -> None:
@@ -190,9 +195,20 @@ class Connection(asyncio.Protocol):
         self._ended = True
         self._wake()
 
+    async def closed(self) -> None:
+        """Return when nothing of a connection that was closed is left.
+
+        A client that does not read what was written last is not waited for longer than ``LINGER_SECONDS``.
+        """
+        try:
+            await asyncio.wait_for(self._gone.wait(), LINGER_SECONDS)
+        except TimeoutError:
+            self._transport.abort()
+
     def abort(self) -> None:
         """End the connection now."""
         self._ended = True
+        self._gone.set()
         self._transport.abort()
         self._wake()
 

@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from appliance.errors import MailkeepError, SignInError
+from appliance.errors import ForbiddenError, MailkeepError, SignInError
 from appliance.mail.published import GatewayMailbox, GatewaySettings, address_key
 from appliance.pull.maildrop import Maildrops
 from appliance.store.reader import LogReader
@@ -45,24 +45,27 @@ class Guest:
     """A reader in his mailbox (``session.Guest``)."""
 
     def __init__(
-        self, visit: Visit, opened: Opened, lock: int, archiver: Archiver, executor: Executor, *, deletes: bool,
-        client: str,
+        self, visit: Visit, opened: Opened, lock: int, archiver: Archiver, *, reading: Executor, waiting: Executor,
+        deletes: bool, client: str,
     ) -> None:  # fmt: skip
-        self.reader = Reader(visit, executor)
+        self.reader = Reader(visit, reading)
         self.deletes = deletes
         self._client = client
         self._opened = opened
         self._lock = lock
         self._archiver = archiver
-        self._executor = executor
+        self._waiting = waiting
 
     async def begin_reading(self) -> None:
         """Return when it is written down that mail is read, or when that cannot be had.
 
-        A locked archive has no audit trail, and can be pulled from all the same.
+        A locked archive has no audit trail, and can be pulled from all the same. Raises ForbiddenError where the
+        mailbox was disabled meanwhile.
         """
         try:
             await self._do(partial(self._archiver.reading, self._opened.grant, self._client))
+        except ForbiddenError:
+            raise
         except MailkeepError as error:
             log.warning("client %s reads a mailbox without an audit line: %s", self._client, error.message)
 
@@ -82,7 +85,8 @@ class Guest:
         os.close(self._lock)
 
     async def _do(self, work: Callable[[], None]) -> None:
-        await asyncio.get_running_loop().run_in_executor(self._executor, work)
+        # Not on the threads that read: an archiver that is slow to answer keeps no other session from its mail.
+        await asyncio.get_running_loop().run_in_executor(self._waiting, work)
 
 
 class Door:
@@ -177,7 +181,10 @@ class Door:
                 log.error("mailbox %s cannot be read: %s", mailbox.id, error)
                 raise RefusedError(_LATER) from error
             raise
-        return Guest(visit, opened, lock, self._archiver, self._reading, deletes=mailbox.deletes, client=peer)
+        return Guest(
+            visit, opened, lock, self._archiver, reading=self._reading, waiting=self._waiting,
+            deletes=mailbox.deletes, client=peer,
+        )  # fmt: skip
 
     def _visit(self, mailbox_id: bytes, opened: Opened) -> Visit:
         return Visit(self._drops.look(mailbox_id), LogReader(self._data / "volumes", opened))

@@ -37,7 +37,7 @@ class Guest(Protocol):
     deletes: bool
 
     async def begin_reading(self) -> None:
-        """Return when it is written down, if it can be, that mail is read."""
+        """Return when it is written down, if it can be, that mail is read. Raises ForbiddenError where it may not."""
         ...
 
     async def may_delete(self) -> None:

@@ -139,6 +139,7 @@ class Worker:
             await session.run()
         finally:
             del self._sessions[connection]
+        await connection.closed()  # until then it counts among those of its client
 
     async def _sweep(self) -> None:
         """End what has been silent for too long, without a word and without deleting (RFC 1939 section 3)."""

@@ -64,7 +64,7 @@ def _mailkeep(folder: Path, mails: list[bytes]) -> tuple[float, dict[str, int]]:
     sizes = {
         "volumes": _size(box.paths.volumes),
         "catalogue": sum(one.stat().st_size for one in box.paths.projections.rglob("catalogue.db*")),
-        "index": box.archive.index.size(),
+        "index": box.archive.index.sealed_bytes(),
     }
     box.close()
     return seconds, sizes

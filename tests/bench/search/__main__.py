@@ -15,12 +15,14 @@ from datetime import date
 from pathlib import Path
 
 from appliance.errors import QueryError
+from appliance.index.place import Place
 from appliance.index.search import Index, Scope, Sort
 from appliance.index.writer import IndexWriter
 from appliance.mail.query import parse
 from tests.bench.search import corpus
 
 BATCH = 500
+SHARD = 20264
 PEOPLE = {
     "one person": Scope(("archive3",), ("archive3",)),
     "auditor": Scope(None, ("auditor",)),
@@ -40,24 +42,30 @@ def main() -> None:
         raw_bytes += len(raw)
         documents.append(corpus.document(number, raw))
     asked = corpus.queries(documents, chosen.queries)
-    with tempfile.TemporaryDirectory() as folder:
-        _build(Path(folder) / "index", documents)
-        index = Index(Path(folder) / "index")
-        size = index.size()
-        print(f"index: {size:,} bytes, {size / raw_bytes:.3f} of {raw_bytes:,} raw bytes")
+    with tempfile.TemporaryDirectory() as disk, tempfile.TemporaryDirectory(dir="/dev/shm") as memory:
+        place = Place(
+            root=Path(memory) / "root", live=Path(memory) / "root" / "0001", sealed=Path(disk) / "0001" / "index",
+            key=bytes(32), identity=bytes(8),
+        )  # fmt: skip
+        _build(place, documents)
+        index = Index(place, budget=2**40)
+        size = index.sealed_bytes()
+        print(f"index on disk: {size:,} bytes, {size / raw_bytes:.3f} of {raw_bytes:,} raw bytes")
         for name, scope in PEOPLE.items():
             for sort in ("date", "relevance"):
                 _ask(index, asked, name, scope, sort)
+        print(f"index in memory: {index.live_bytes():,} bytes")
+        index.close()
 
 
-def _build(folder: Path, documents: list[corpus.Document]) -> None:
+def _build(place: Place, documents: list[corpus.Document]) -> None:
     start = time.perf_counter()
-    writer = IndexWriter(folder)
+    writer = IndexWriter(place, newest=0)
     for number, document in enumerate(documents, 1):
-        writer.put(document)
+        writer.put(document, shard=SHARD, change=number)
         if number % BATCH == 0:
-            writer.commit(number)
-    writer.commit(len(documents))
+            writer.commit()
+    writer.commit()
     writer.close()
     taken = time.perf_counter() - start
     print(f"put: {len(documents) / taken:,.0f} documents/s, a commit every {BATCH}")

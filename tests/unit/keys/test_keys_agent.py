@@ -612,6 +612,34 @@ def test_who_guesses_from_everywhere_is_slowed_down_too(agent, ring):
         pull.open_mailbox(MAILBOX, made.password, client="203.0.113.1")
 
 
+def test_an_owner_at_his_usual_address_gets_in_while_others_guess(agent, ring):
+    made = ring.unlocked.create_mailbox(MAILBOX)
+    pull = agent.start("--keyfile", ring.keyfile).as_("pull")
+    pull.open_mailbox(MAILBOX, made.password, client="203.0.113.1").close()
+    with pytest.raises(SignInError, match="too many"):
+        for number in range(60):
+            with contextlib.suppress(SignInError):
+                pull.open_mailbox(MAILBOX, "wrong password", client=f"198.51.100.{number}")
+        pull.open_mailbox(MAILBOX, made.password, client="198.51.100.200")
+    pull.open_mailbox(MAILBOX, made.password, client="203.0.113.1").close()
+    for _ in range(6):
+        with contextlib.suppress(SignInError):
+            pull.open_mailbox(MAILBOX, "wrong password", client="203.0.113.1")
+    with pytest.raises(SignInError, match="too many"):
+        pull.open_mailbox(MAILBOX, made.password, client="203.0.113.1")
+
+
+def test_who_guesses_the_passphrase_over_the_network_does_not_keep_out_who_sits_at_the_box(agent, ring):
+    box = agent.start().as_("archiver")
+    with pytest.raises(SignInError):
+        for number in range(30):
+            with contextlib.suppress(KeyringError):
+                box.unlock(passphrase="wrong", client=f"client 198.51.100.{number}")
+    assert refuses(lambda: box.unlock(passphrase=PASSPHRASE, client="client 203.0.113.1"), SignInError)
+    box.unlock(passphrase=PASSPHRASE)
+    assert box.is_unlocked()
+
+
 def test_who_guesses_the_passphrase_or_a_sealed_mailboxs_password_is_slowed_down(agent, ring):
     ring.unlocked.create_mailbox(MAILBOX, sealed=True)
     box = agent.start("--keyfile", ring.keyfile).as_("box")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from appliance.errors import UsageError
@@ -13,6 +15,7 @@ from appliance.mail.published import erased_folder
 from appliance.pull import cursor as cursors
 from appliance.pull.cursor import Cursor, WriterPosition
 from appliance.pull.maildrop import UNKNOWN, Maildrop, Maildrops
+from appliance.store.reader import LogReader, VolumeInfo
 from appliance.store.writer import LogWriter
 
 
@@ -84,6 +87,26 @@ def test_what_is_erased_is_not_there_and_the_others_are(log: Log) -> None:
     assert ids(drop) == [kept[0], kept[2], kept[3]]
     assert [drop.ref(number).record_id for number in range(3)] == ids(drop)
     writer.close()
+
+
+def test_a_volume_in_whose_place_another_file_of_the_same_size_stands_is_read_anew(
+    log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer, drops = log.writer(), Maildrops(log.data)
+    kept = log.write(writer, 2)
+    writer.close()
+    assert ids(drops.look(log.mailbox)) == kept
+    volumes, listed = LogReader.volumes, LogReader.listed
+
+    def dropped(reader: LogReader, mailbox: bytes | None = None) -> list[VolumeInfo]:
+        return [msgspec.structs.replace(one, archived=True) for one in volumes(reader, mailbox)]
+
+    def left(reader: LogReader, *given: object) -> Iterator[object]:
+        return (one for one in listed(reader, *given) if getattr(one, "record_id", b"") != kept[0])  # type: ignore[arg-type]
+
+    monkeypatch.setattr(LogReader, "volumes", dropped)
+    monkeypatch.setattr(LogReader, "listed", left)
+    assert ids(drops.look(log.mailbox)) == kept[1:]
 
 
 def test_sizes_are_remembered_from_one_look_to_the_next(log: Log) -> None:

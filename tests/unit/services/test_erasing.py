@@ -14,6 +14,7 @@ from appliance.mail.published import erased_folder
 from appliance.pull.maildrop import Maildrops
 from appliance.services import api, auditing, erasing, mailboxes, status
 from appliance.services.principal import Principal
+from appliance.services.pulling import Pulling
 from appliance.services.sealed import SealedMail
 from appliance.services.signing import Signer
 from appliance.settings import events
@@ -242,6 +243,28 @@ def test_what_stays_can_still_be_pulled(box: ScratchArchive) -> None:
     refs = [one for one in reader.scan(volume) if isinstance(one, RecordRef)]
     assert [one.record_id for one in refs] == [second]
     assert reader.read(refs[0]).original == mail("2")
+    opened.close()
+
+
+def test_who_is_in_already_erases_nothing_of_a_mailbox_that_was_disabled(box: ScratchArchive) -> None:
+    new = mailboxes.mailbox_create(
+        box.archive, BOX, name="C", address="council@archive.test", sealed=True, delete_after_pull=True
+    )
+    id = new.mailbox.id
+    first, second = box.receive(mail("1"), mail("2"), mailbox_id=id)
+    opened = box.archive.keyring.open_mailbox(bytes.fromhex(id), new.password)
+    pop3 = Pulling(box.archive)
+    pop3.reading(grant=opened.grant, client="192.0.2.1")
+    pop3.erase(grant=opened.grant, records=[first])
+    mailboxes.mailbox_change(box.archive, BOX, id=id, state="disabled")
+    for ask in (
+        lambda: pop3.may_erase(grant=opened.grant),
+        lambda: pop3.erase(grant=opened.grant, records=[second]),
+        lambda: pop3.reading(grant=opened.grant, client="192.0.2.1"),
+    ):
+        with pytest.raises(ForbiddenError, match="disabled"):
+            ask()
+    assert counted(box, id) == 1 and listed(box, id) == {first}
     opened.close()
 
 

@@ -23,6 +23,7 @@ class FakeAgent:
         self.unlocked = False
         self.tried: list[str] = []
         self.keyfiles: list[Path] = []
+        self.clients: list[str] = []
 
     def state(self) -> AgentState:
         return AgentState(unlocked=self.unlocked, memory_locked=False)
@@ -30,8 +31,11 @@ class FakeAgent:
     def is_unlocked(self) -> bool:
         return self.unlocked
 
-    def unlock(self, *, passphrase: str = "", recovery_key: str = "", keyfile: Path | None = None) -> None:
+    def unlock(
+        self, *, passphrase: str = "", recovery_key: str = "", keyfile: Path | None = None, client: str = ""
+    ) -> None:
         self.tried.append(passphrase or recovery_key)
+        self.clients.append(client)
         if keyfile is not None:
             self.keyfiles.append(keyfile)
         elif passphrase != RIGHT:
@@ -105,6 +109,15 @@ def test_the_keyfile_is_for_the_box_and_not_for_the_web(answers: Locked, agent: 
     with pytest.raises(UnavailableError):
         answers.from_box(Call(method="unlock"), BOX)
     assert agent.keyfiles == [box.paths.keyfile]
+
+
+def test_the_agent_is_told_what_comes_over_the_network_and_what_from_the_box(answers: Locked, agent: FakeAgent) -> None:
+    for client in ("192.0.2.1", "2001:db8::1", ""):
+        with pytest.raises(KeyringError):
+            try_from(answers, client, passphrase=WRONG)
+    with pytest.raises(KeyringError):
+        answers.from_box(Call(method="unlock", params={"passphrase": WRONG}), BOX)
+    assert all(agent.clients[:3]) and agent.clients[3] == ""
 
 
 def test_who_comes_while_it_is_being_opened_is_told_to_wait(answers: Locked, agent: FakeAgent) -> None:

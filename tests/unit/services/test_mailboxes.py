@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 
 import pytest
@@ -305,6 +306,17 @@ def test_a_mailbox_is_counted_right_while_the_projector_lags(box: ScratchArchive
     box.project()
     after = info(box, box.mailbox.id)
     assert (after.records, after.bytes, after.last_at) == (2, len(mail("One")) + len(mail("Two")), int(late))
+
+
+def test_a_mailbox_deleted_while_it_is_changed_stays_deleted(box: ScratchArchive) -> None:
+    new = made(box).mailbox
+    deleting = threading.Thread(target=mailboxes.mailbox_delete, args=(box.archive, BOX), kwargs={"id": new.id})
+    with box.archive.directory:  # as a change holds it
+        deleting.start()
+        deleting.join(0.5)
+        mailboxes.mailbox_change(box.archive, BOX, id=new.id, name="Changed")
+    deleting.join()
+    assert new.id not in {one.id for one in mailboxes.mailboxes(box.archive, BOX)}
 
 
 def test_a_sealed_mailbox_is_counted_from_the_log(box: ScratchArchive) -> None:

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 from litestar.testing import TestClient
 
-from appliance.errors import LockedError
+from appliance.errors import ForbiddenError, LockedError
 from appliance.services import api, mailboxes
 from appliance.services.client import ArchiveClient
 from appliance.services.dispatch import Dispatcher
@@ -214,6 +214,43 @@ def test_wrong_tokens_are_refused_and_then_slowed_down(program: Program) -> None
     assert answer.status_code == 429
     assert answer.headers["retry-after"]
     assert problem(answer).code == "too-many-tries"
+
+
+def test_a_program_with_a_wrong_token_does_not_keep_out_its_neighbour(program: Program) -> None:
+    program.with_mailbox()
+    wrong = program.token[:-2] + ("00" if program.token[-2:] != "00" else "11")
+    for _ in range(60):
+        answer = program.get("/messages", token=wrong)
+    assert answer.status_code == 429
+    assert program.get("/messages").status_code == 200
+
+
+def test_who_fetches_slowly_holds_nothing_open(program: Program) -> None:
+    program.with_mailbox()
+    keys = program.archive.archive.keyring
+    large = os.urandom(3_000_000)
+    grants = []
+
+    class Watching:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(keys, name)
+
+        def open_mailbox(self, *given: Any, **named: Any) -> Any:
+            opened = keys.open_mailbox(*given, **named)
+            grants.append(opened.grant)
+            return opened
+
+    archive = program.archive.archive
+    archive.keyring, kept = Watching(), keys  # type: ignore[assignment]
+    try:
+        for original in (mail("small"), large):
+            (id_,) = program.archive.receive(original)
+            download = Pulling(archive).fetch(secret=program.token, id=id_.hex(), client="192.0.2.1")
+            with pytest.raises(ForbiddenError):
+                keys.granted(grants[-1])  # closed before the first octet is taken
+            assert b"".join(download.chunks) == original
+    finally:
+        archive.keyring = kept
 
 
 def test_neither_a_session_nor_a_password_is_a_token(program: Program) -> None:

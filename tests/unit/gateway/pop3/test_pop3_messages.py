@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+import socket
+import threading
+import time
 
 import pytest
 
-from gateway.pop3 import visit
+from appliance.mail.published import Limits
+from gateway.pop3 import connection, visit, worker
 from tests.unit.gateway.pop3.conftest import Server
 
 PLAIN = b"From: anna@example.com\r\nSubject: one\r\n\r\nHello\r\n"
@@ -173,3 +177,50 @@ def test_a_client_that_reads_nothing_keeps_nobody_waiting(server: Server) -> Non
     slow.send(b"RETR 1\r\n" * 50)
     assert server.enter(other).message(1) == PLAIN
     slow.close()
+
+
+def test_who_leaves_without_reading_the_last_replies_is_not_kept_for_ever(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "LINGER_SECONDS", 0.5)
+    monkeypatch.setattr(connection, "_HIGH_WATER", 64 * 1024 * 1024)
+    server.limits = Limits(connections_per_client=1)
+    server.publish()
+    with socket.socket() as stranger:
+        stranger.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        stranger.settimeout(20)
+        stranger.connect(("127.0.0.1", server.plain_port))
+        stranger.sendall(b"CAPA\r\n" * 30_000 + b"QUIT\r\n")
+        deadline = time.monotonic() + 60
+        while not _is_let_in(server):  # for so long it is the one connection that he may have
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        with pytest.raises(ConnectionResetError):
+            while stranger.recv(1024 * 1024):
+                pass
+
+
+def test_an_archiver_that_is_slow_keeps_nobody_from_reading(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    boxes = [server.box(f"reader{number}@archive.example") for number in range(worker.READING_THREADS + 1)]
+    for box in boxes:
+        box.receive(PLAIN)
+    *slow, other = [server.enter(box) for box in boxes]
+    answering = threading.Event()
+    reading = server.archiver.reading
+    monkeypatch.setattr(server.archiver, "reading", lambda *given: (answering.wait(60), reading(*given)))
+    for client in slow:
+        client.send(b"RETR 1\r\n")
+    try:
+        assert other.lines("LIST") == [f"1 {len(PLAIN)}"]
+    finally:
+        answering.set()
+    for client in slow:
+        assert client.reply().startswith("+OK")
+
+
+def _is_let_in(server: Server) -> bool:
+    try:
+        server.client().close()
+    except (AssertionError, OSError):
+        return False
+    return True
