@@ -62,8 +62,8 @@ faults: setup test-packages ## Kill, cut and break the product ROUNDS times, and
 fuzz: setup ## Feed INPUTS mutated messages to the readers
 	$(BIN)/python -m tests.fuzz --inputs $(INPUTS)
 
-bench: setup ## Measure against the peers (Postfix, Dovecot, notmuch)
-	@packaging/need postfix dovecot-core dovecot-lmtpd dovecot-pop3d notmuch
+bench: setup ## Measure against the peers (Postfix, Dovecot, notmuch, borg)
+	@packaging/need postfix dovecot-core dovecot-lmtpd dovecot-pop3d notmuch borgbackup
 	$(BIN)/python -m tests.bench
 
 bench-scale: setup ## Project a million messages into 20 shards, and search them with memory for three

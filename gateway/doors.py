@@ -121,7 +121,7 @@ class DoorKeeper:
         now = self._clock()
         if now >= self._next_look:
             self._next_look = now + _LOOK_EVERY
-            self._look()
+            self.look()
         return self._doors
 
     def answer(self, address: str, *, peer: str, tls: bool, now: int) -> Answer:
@@ -131,12 +131,12 @@ class DoorKeeper:
         """
         doors = self.doors()
         found = _UNREADABLE if doors is None else doors.answer(address, peer=peer, tls=tls, now=now)
-        if found is _UNKNOWN and self._look():
+        if found is _UNKNOWN and self.look():
             return self.answer(address, peer=peer, tls=tls, now=now)
         return found
 
-    def _look(self) -> bool:
-        """Read the file where it is another one; whether it was."""
+    def look(self) -> bool:
+        """Read the file now, where it is another one or cannot be read; whether it is so."""
         try:
             status = self._path.stat()
             seen = (status.st_ino, status.st_mtime_ns, status.st_size)

@@ -13,6 +13,7 @@ from __future__ import annotations
 import unicodedata
 from pathlib import Path
 from typing import Literal
+from uuid import UUID
 
 import msgspec
 
@@ -66,6 +67,13 @@ class TlsFiles(msgspec.Struct, frozen=True, omit_defaults=True):
     key: str = "tls/key.pem"
 
 
+class SealKey(msgspec.Struct, frozen=True):
+    """Whose seals count: an archive volume that this key did not sign does not stand for anything."""
+
+    archive_id: UUID
+    verify_key: bytes  # Ed25519; base64 in the JSON
+
+
 class GatewaySettings(msgspec.Struct, frozen=True):
     """All that a gateway worker needs to know. ``generation`` grows with each change of the settings."""
 
@@ -77,6 +85,7 @@ class GatewaySettings(msgspec.Struct, frozen=True):
     tls: TlsFiles = TlsFiles()
     mailboxes: tuple[GatewayMailbox, ...] = ()
     retired: tuple[RetiredAddress, ...] = ()
+    seal_key: SealKey | None = None
 
 
 class WorkerStats(msgspec.Struct, frozen=True, omit_defaults=True):

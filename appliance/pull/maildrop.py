@@ -14,6 +14,7 @@ from collections.abc import Container
 from pathlib import Path
 
 from appliance.mail.published import erased_folder
+from appliance.store.archived import SealKey
 from appliance.store.format import RecordType
 from appliance.store.reader import LogReader, VolumeInfo
 from appliance.store.refs import RecordRef
@@ -122,9 +123,10 @@ class Maildrop:
 class Maildrops:
     """Looks into mailboxes. Threads may share it."""
 
-    def __init__(self, data: Path, *, most_kept: int = _MOST_KEPT) -> None:
+    def __init__(self, data: Path, seal_key: SealKey | None = None, *, most_kept: int = _MOST_KEPT) -> None:
+        """Archive volumes count where ``seal_key`` signed them; without it they are believed as they are."""
         self._data = data
-        self._reader = LogReader(data / "volumes")
+        self._reader = LogReader(data / "volumes", seal_key=seal_key)
         self._most_kept = most_kept
         self._lock = threading.Lock()
         self._kept: OrderedDict[bytes, _Kept] = OrderedDict()

@@ -23,7 +23,7 @@ class LockedStatus:
 
     def __init__(self, paths: Paths) -> None:
         self._paths = paths
-        self._reader = LogReader(paths.volumes)
+        self._reader = LogReader(paths.volumes, seal_key=load_keyring(paths))
         self._started_at = int(time.time())
 
     def status(self) -> api.Status:

@@ -192,6 +192,7 @@ def _for_the_gateway(archive: Archive) -> published.GatewaySettings:
     return published.GatewaySettings(
         version=published.VERSION, hostname=hostname(archive), generation=archive.settings.directory_version(),
         size_limit=gateway.size_limit, mailboxes=tuple(doors), retired=tuple(retired),
+        seal_key=published.SealKey(archive.keyring.archive_id, archive.keyring.verify_key),
     )  # fmt: skip
 
 

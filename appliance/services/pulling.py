@@ -56,7 +56,7 @@ class Pulling:
     def __init__(self, archive: Archive, files: Files = FILES) -> None:
         self._archive = archive
         self._files = files
-        self._drops = Maildrops(archive.paths.data)
+        self._drops = Maildrops(archive.paths.data, archive.keyring)
         self._brake = Brake()
         self._noted: dict[str, float] = {}
 
@@ -92,7 +92,7 @@ class Pulling:
             ref = self._find(opened.mailbox_id, _record_id(id))
             self._note(opened.mailbox_id, token_id(secret), client)
             # The reader has its volume's key from here on: programs that take their time hold no line to the agent.
-            size, pieces = _read(LogReader(self._archive.paths.volumes, opened), ref)
+            size, pieces = _read(LogReader(self._archive.paths.volumes, opened, seal_key=self._archive.keyring), ref)
         head = StreamHead(name=f"{ref.record_id.hex()}.eml", content_type="message/rfc822", size=size)
         return Download(head, pieces)
 

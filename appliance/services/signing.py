@@ -18,6 +18,8 @@ log = logging.getLogger(__name__)
 SECONDS = 5.0
 ROLL_SECONDS = 3600.0
 ERASE_SECONDS = 3600.0
+ERASE_AGAIN_SECONDS = 300.0
+"""After an erasing that failed: it may have copied much before the disk was full."""
 
 
 class Signer:
@@ -60,6 +62,7 @@ class Signer:
         """Once an hour: what is too old counts as gone, and the ciphertext of what is gone is dropped."""
         if time.monotonic() < self._erase_at:
             return
+        self._erase_at = time.monotonic() + ERASE_AGAIN_SECONDS
         erasing.apply_retention(self._archive)
         with self._archive.chain.held() as chain:
             erasing.drop_erased(self._archive, chain)

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from appliance.errors import ForbiddenError, MailkeepError, SignInError
-from appliance.mail.published import GatewayMailbox, GatewaySettings, address_key
+from appliance.mail.published import GatewayMailbox, GatewaySettings, SealKey, address_key
 from appliance.pull.maildrop import Maildrops
 from appliance.store.reader import LogReader
 from gateway.pop3.archiver import Archiver
@@ -92,7 +92,8 @@ class Guest:
 class Door:
     """What sessions need of the process (``session.House``).
 
-    ``settings`` gives the published settings, None while they cannot be read; ``reading`` and ``waiting`` are threads
+    ``settings`` gives the published settings, None while they cannot be read; ``look`` has them read anew and says
+    whether they are others. ``reading`` and ``waiting`` are threads
     for work and for waiting on other processes.
     """
 
@@ -101,6 +102,7 @@ class Door:
         data: Path,
         *,
         settings: Callable[[], GatewaySettings | None],
+        look: Callable[[], bool],
         tls: Callable[[], ssl.SSLContext | None],
         open_mailbox: OpenMailbox,
         archiver: Archiver,
@@ -109,12 +111,13 @@ class Door:
     ) -> None:
         self._data = data
         self._settings = settings
+        self._look = look
         self._tls = tls
         self._open_mailbox = open_mailbox
         self._archiver = archiver
         self._reading = reading
         self._waiting = waiting
-        self._drops = Maildrops(data)
+        self._drops: tuple[SealKey | None, Maildrops] | None = None
         self._loop = asyncio.get_running_loop()
         self._throttle = Throttle(self._loop.time)
         self._known: tuple[GatewaySettings, dict[str, GatewayMailbox]] | None = None
@@ -155,6 +158,8 @@ class Door:
         if self._known is None or self._known[0] is not settings:
             self._known = settings, {box.addresses[0]: box for box in settings.mailboxes if box.addresses}
         mailbox = self._known[1].get(name)
+        if mailbox is None and self._look():  # it may have been made a moment ago
+            return self._mailbox(name)
         if mailbox is None or mailbox.state == "disabled":
             raise RefusedError(_NO)
         return mailbox
@@ -187,7 +192,11 @@ class Door:
         )  # fmt: skip
 
     def _visit(self, mailbox_id: bytes, opened: Opened) -> Visit:
-        return Visit(self._drops.look(mailbox_id), LogReader(self._data / "volumes", opened))
+        settings = self._settings()
+        seal_key = settings.seal_key if settings else None
+        if self._drops is None or self._drops[0] != seal_key:
+            self._drops = seal_key, Maildrops(self._data, seal_key)
+        return Visit(self._drops[1].look(mailbox_id), LogReader(self._data / "volumes", opened, seal_key=seal_key))
 
     def _take(self, mailbox: str) -> int:
         """Have the mailbox to ourselves (RFC 1939 section 4). Raises RefusedError where somebody else has it."""

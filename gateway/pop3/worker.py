@@ -57,6 +57,7 @@ class Worker:
         self._door = Door(
             options.data,
             settings=self._settings,
+            look=self._doors.look,
             tls=self._context,
             open_mailbox=open_mailbox,
             archiver=archiver,

@@ -12,7 +12,7 @@ from tests.faults.load import Ledger, Load
 from tests.faults.proof import everything_holds
 from tests.product import Product
 
-PARTS = ("gateway 0", "projector", "extract", "archiver", "supervisor", "gateway 1", "web")
+PARTS = ("gateway 0", "projector", "extract", "archiver", "agent", "supervisor", "gateway 1", "web")
 """In turn; where a machine has one core, "gateway 1" means the one worker that there is."""
 
 LONGEST_WAIT = 3.0  # seconds from the load's start to the last kill

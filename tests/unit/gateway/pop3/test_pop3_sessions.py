@@ -10,6 +10,7 @@ import pytest
 
 from appliance.errors import LockedError, StorageError, UnavailableError
 from appliance.mail.published import Limits, erased_folder, settings_path
+from gateway import doors
 from tests.unit.gateway.pop3.conftest import PASSWORD, Client, Server
 
 MAIL = b"Subject: x\r\n\r\ny\r\n"
@@ -86,6 +87,13 @@ def test_a_suspended_mailbox_can_be_read_and_a_changed_password_counts_at_once(s
     box.password = "another password"
     assert server.client().log_in(box.address, PASSWORD).startswith("-ERR [AUTH]")
     assert server.enter(box).message(1) == MAIL
+
+
+def test_a_mailbox_made_a_moment_ago_can_be_read_at_once(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    server.box().receive(MAIL)
+    monkeypatch.setattr(doors, "_LOOK_EVERY", 3600.0)
+    server.client().close()  # the settings have been looked at
+    assert server.enter(server.box("new@archive.example")).say("STAT") == "+OK 0 0"
 
 
 def test_who_guesses_is_slowed_down_and_sent_away(server: Server) -> None:
