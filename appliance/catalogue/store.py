@@ -210,7 +210,7 @@ class Catalogue:
             rows = connection.execute(
                 select(t.volume.c.path, func.count()).select_from(t.record.join(t.volume)).group_by(t.volume.c.id)
             )
-            return dict(rows.tuples().all())
+            return {path: records for path, records in rows}  # noqa: C416 - a Row is no tuple to dict's type
 
     def cursors_and_sums(self) -> tuple[dict[str, tuple[int, bool]], dict[bytes, tuple[int, int, int, int]]]:
         """``cursors``, and for each mailbox: records, bytes as received, times of the oldest and the newest

@@ -54,10 +54,21 @@ def unlock(state: State, passphrase_stdin: bool, recovery_key_stdin: bool, as_js
     if passphrase_stdin and recovery_key_stdin:
         raise UsageError("Give either the passphrase or the recovery key.")
     with _running(state) as box:
-        now = box.call("lock_state", api.LockState)
-        if not now.unlocked:
-            now = box.call("unlock", api.LockState, **_secret(state, now, passphrase_stdin, recovery_key_stdin))
-    say({"unlocked": now.unlocked}) if as_json else click.echo("The archive is unlocked.")
+        before = box.call("lock_state", api.LockState)
+        now = before
+        if not before.unlocked:
+            now = box.call("unlock", api.LockState, **_secret(state, before, passphrase_stdin, recovery_key_stdin))
+    # The archive that was opened answers on connections of its own.
+    with _running(state) as box:
+        code = box.call("setup_code", str)
+    if as_json:
+        return say({"unlocked": now.unlocked, "was_unlocked": before.unlocked, "setup_code": code})
+    click.echo(
+        "The archive was unlocked already; nothing was checked." if before.unlocked else "The archive is unlocked."
+    )
+    if code:
+        click.echo(f"No administrator yet. Open the web page and enter the set-up code {code}.")
+    return None
 
 
 @contextmanager

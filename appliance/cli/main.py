@@ -307,9 +307,7 @@ def _status_json(now: api.Status, running: bool) -> dict[str, object]:
 
 
 def _smtp_of(paths: Paths) -> str:
-    from appliance.cli.serving import listening_path
-
-    place: str = json.loads(listening_path(paths).read_text())["smtp"][0]
+    place: str = json.loads(paths.listening.read_text())["smtp"][0]
     host, _, port = place.rpartition(":")
     return f"127.0.0.1:{port}" if host in ("", "0.0.0.0", "[::]") else place  # noqa: S104 - compared, not bound
 

@@ -6,7 +6,6 @@ import ipaddress
 import json
 import socket
 import time
-from pathlib import Path
 
 import click
 
@@ -53,11 +52,6 @@ def _hostname(paths: Paths) -> str:
         return socket.getfqdn()
 
 
-def listening_path(paths: Paths) -> Path:
-    """Where ``serve`` notes what it listens on, for commands that talk to its ports."""
-    return paths.run / "listening.json"
-
-
 def _announce(paths: Paths, listen: Listen, scheme: str, *, as_json: bool) -> None:
     smtp, http = listen.smtp, listen.http
     box = RunningBox(paths.local_socket)
@@ -65,10 +59,12 @@ def _announce(paths: Paths, listen: Listen, scheme: str, *, as_json: bool) -> No
     code = box.call("setup_code", str) if unlocked else ""
     box.close()
     places = {"smtp": list(smtp), "http": list(http), "pop3s": list(listen.pop3s), "pop3": list(listen.pop3)}
-    listening_path(paths).write_text(json.dumps(places))
+    paths.listening.write_text(json.dumps(places))
     if as_json:
         click.echo(json.dumps({"ready": True, "locked": not unlocked, **places, "setup_code": code}))
-    click.echo(f"ready: mail at {', '.join(smtp)}, web at {', '.join(f'{scheme}://{place}/' for place in http)}")
+    pulled = f", POP3S at {', '.join(listen.pop3s)}" if listen.pop3s else ""
+    web = ", ".join(f"{scheme}://{place}/" for place in http)
+    click.echo(f"ready: mail at {', '.join(smtp)}, web at {web}{pulled}")
     if not unlocked:
         click.echo("The archive is locked: mail is received, nothing can be read. `mailkeep unlock` opens it.")
     if code:

@@ -87,8 +87,8 @@ def _from_groups(text: str) -> bytes:
         number = number << crockford.BITS | value
     if len(digits) != _CHARACTERS:
         raise KeyringError(
-            f"A recovery key has {_CHARACTERS} letters and digits; this one has {len(digits)}. Compare it with "
-            "the one written down."
+            f"A recovery key has {_CHARACTERS} letters and digits, or {_WORDS} words; this one has {len(digits)} "
+            "letters and digits. Compare it with the one written down."
         )
     data = number.to_bytes(SECRET_SIZE + _CHECK_SIZE, "big")
     secret = data[:SECRET_SIZE]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from contextlib import suppress
+
 from appliance.mail.addresses import domain
 from appliance.services import api
 from appliance.services.archive import Archive
@@ -9,7 +12,7 @@ from appliance.services.mailboxes import find_mailbox, hostname
 from appliance.services.principal import Principal
 
 POP3S_PORT = 995
-"""Where POP3 over TLS is looked for (RFC 8314 section 7.3); `serve --pop3s` may listen elsewhere."""
+"""Where POP3 over TLS is looked for (RFC 8314 section 7.3), as long as `serve --pop3s` does not listen elsewhere."""
 
 
 def mailbox_setup(archive: Archive, principal: Principal, *, id: str) -> tuple[api.SetupText, ...]:
@@ -67,4 +70,10 @@ def mailbox_setup(archive: Archive, principal: Principal, *, id: str) -> tuple[a
 def mailbox_pulling(archive: Archive, principal: Principal, *, id: str) -> api.PullInfo:
     """With what a mail program or another archive fetches this mailbox's mail."""
     principal.require("admin")
-    return api.PullInfo(host=hostname(archive), port=POP3S_PORT, user=find_mailbox(archive, id).address)
+    return api.PullInfo(host=hostname(archive), port=_pop3s_port(archive), user=find_mailbox(archive, id).address)
+
+
+def _pop3s_port(archive: Archive) -> int:
+    with suppress(OSError, ValueError, KeyError, IndexError):
+        return int(json.loads(archive.paths.listening.read_text())["pop3s"][0].rpartition(":")[2])
+    return POP3S_PORT

@@ -102,6 +102,11 @@ class Paths(msgspec.Struct, frozen=True):
         return place / f"mailkeep-{os.getuid()}-{name}"
 
     @property
+    def listening(self) -> Path:
+        """Where ``serve`` notes what it listens on, for those who talk to its ports or tell people of them."""
+        return self.run / "listening.json"
+
+    @property
     def timestamps(self) -> Path:
         """Timestamps (RFC 3161) of the chain's heads."""
         return self.data / "timestamps"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from mnemonic import Mnemonic
 from playwright.sync_api import BrowserContext, Page, expect
 
 from tests.browser.conftest import ANNA, sign_in
@@ -45,6 +46,16 @@ def test_the_recovery_key_is_a_click_away_and_readable_while_it_is_typed(page: P
     page.get_by_role("button", name="Unlock with the recovery key").click()
     expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
     expect(page.get_by_role("status")).to_contain_text("unlocked")
+
+
+def test_a_recovery_key_in_words_fits_into_its_field(page: Page, archive: ArchiveDouble) -> None:
+    words = " ".join(sorted(Mnemonic("english").wordlist, key=len)[-18:])
+    archive.locked = True
+    page.goto("/unlock")
+    page.get_by_text("Use the recovery key").click()
+    field = page.get_by_label("Recovery key")
+    field.press_sequentially(words)
+    expect(field).to_have_value(words)
 
 
 def test_nothing_overflows_on_a_phone(page: Page, archive: ArchiveDouble) -> None:

@@ -59,7 +59,9 @@ def test_mail_finds_its_mailbox_and_sealed_mail_is_left_alone(tmp_path: Path) ->
 
         product.run("mailbox", "change", "council@archive.example", "--state", "disabled")
         await_true(lambda: sent(product, "works@archive.example", mail("Later"))[0] == 450)
-        assert sent(product, "other@caught.example", mail("Later"))[0] == 450
+        await_true(
+            lambda: sent(product, "other@caught.example", mail("Later"))[0] == 450
+        )  # the other worker may answer
 
         def alarmed() -> bool:
             texts = [one.text for one in product.call("status", api.Status).alarms]
