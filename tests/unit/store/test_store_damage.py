@@ -117,7 +117,7 @@ def test_damage_in_the_middle_leaves_the_rest_readable(archive):
 
 
 def test_damage_before_a_later_batch_is_corruption_and_after_the_last_it_is_unknown(archive):
-    """Amendment 10: a batch marker says that everything before it had been durable."""
+    """A batch marker says that everything before it had been durable."""
     path = unclosed(archive, ORIGINALS)
     refs = list(archive.reader().scan(f"{path.parent.name}/{path.name}"))
     whole = path.read_bytes()
