@@ -9,12 +9,12 @@ import logging
 import socket
 import sys
 import time
-from pathlib import Path
 
 import uvloop
 
 from appliance import confine
 from appliance.store.writer import LogWriter
+from gateway.arguments import place, worker_parser
 from gateway.confinement import ConfinedFiles, confine_worker
 from gateway.worker import Options, Worker, listen, stop_on_signals
 
@@ -30,7 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
     confine.die_with_parent()  # a worker left behind would keep its volumes from the next one
     time.tzset()  # reads the time zone now: later its file is out of reach
     try:
-        listeners = [listener for place in given.smtp for listener in listen(*place)]
+        listeners = [listener for where in given.smtp for listener in listen(*where)]
     except OSError as error:
         print(f"mailkeep gateway: cannot listen: {error.strerror}", file=sys.stderr)
         return 1
@@ -55,26 +55,15 @@ async def _serve(options: Options, listeners: list[socket.socket], confined: boo
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m gateway", description="One mailkeep gateway worker.")
-    parser.add_argument("--data", type=lambda text: Path(text).absolute(), required=True, metavar="DIR")
-    parser.add_argument("--worker", type=int, required=True, metavar="N", help="this worker's number, from 0")
+    parser = worker_parser("python -m gateway", "One mailkeep gateway worker.")
     parser.add_argument(
-        "--smtp", type=_place, required=True, action="append", metavar="HOST:PORT", help="may be given again"
+        "--smtp", type=place, required=True, action="append", metavar="HOST:PORT", help="may be given again"
     )
     parser.add_argument("--idle-timeout", type=float, default=300.0, metavar="SECONDS")
     parser.add_argument(
         "--grace", type=float, default=30.0, metavar="SECONDS", help="for messages in transit when stopping"
     )
-    parser.add_argument("--log-level", default="info", choices=("debug", "info", "warning", "error"))
     return parser.parse_args(arguments)
-
-
-def _place(text: str) -> tuple[str, int]:
-    """Host and port of ``HOST:PORT``, ``[IPv6]:PORT`` or ``:PORT``."""
-    host, colon, port = text.rpartition(":")
-    if not colon or not port.isdigit() or int(port) > 65535:
-        raise argparse.ArgumentTypeError(f"not HOST:PORT: {text}")
-    return host.removeprefix("[").removesuffix("]"), int(port)
 
 
 if __name__ == "__main__":

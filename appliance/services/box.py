@@ -23,7 +23,7 @@ from appliance.services.reading import Download
 from appliance.services.server import LOCAL_GROUP, local_principal
 from appliance.services.unlock import Secret, unlock
 from appliance.services.users import create_from_mail
-from appliance.services.wire import LARGEST_FRAME, LENGTH, Call, Reply, error_of, pack
+from appliance.services.wire import Call, Reply, error_of, pack, read
 
 T = TypeVar("T")
 
@@ -92,12 +92,8 @@ class RunningBox:
 
     def _receive(self) -> Reply:
         try:
-            head = self._stream.read(LENGTH.size)
-            length = LENGTH.unpack(head)[0] if len(head) == LENGTH.size else LARGEST_FRAME + 1
-            if length > LARGEST_FRAME:
-                raise UnavailableError("The archive broke off its answer. Nothing was lost; try again.")
-            return _decode(self._stream.read(length))
-        except (OSError, msgspec.DecodeError) as error:
+            return _decode(read(self._stream) or b"")
+        except (OSError, ValueError) as error:  # broken off, or no answer at all
             raise UnavailableError("The archive broke off its answer. Nothing was lost; try again.") from error
 
 

@@ -18,16 +18,8 @@ from pathlib import Path
 import msgspec
 
 from appliance.confine import die_with_parent, undumpable
-from appliance.errors import (
-    ConflictError,
-    DamageError,
-    DiskFullError,
-    LockedError,
-    MailkeepError,
-    SealedError,
-    StorageError,
-    UnavailableError,
-)
+from appliance.errors import MailkeepError, UnavailableError
+from appliance.framing import Failure, error_of, failure_of
 from appliance.keys.access import Keys
 from appliance.services.paths import Paths
 from appliance.services.unlock import agent_keys
@@ -39,19 +31,13 @@ from appliance.store.seal import Chain
 BYTES_PER_SECOND = 32 * 1024 * 1024
 """Of volumes read, at most: what is left of a plain disk is for mail that comes in."""
 
-_ERRORS: dict[str, type[MailkeepError]] = {
-    one.code: one
-    for one in (ConflictError, DamageError, DiskFullError, LockedError, SealedError, StorageError, UnavailableError)
-}
-
 
 class _Word(msgspec.Struct, frozen=True, omit_defaults=True):
     """One line that the process says: how many bytes are done, what it made, or what went wrong."""
 
     done: int = 0
     made: str = ""
-    code: str = ""
-    message: str = ""
+    error: Failure | None = None
 
 
 def make_here(
@@ -80,8 +66,8 @@ def make_beside(
             process.stdin.close()
             for line in process.stdout:
                 word = msgspec.json.decode(line, type=_Word)
-                if word.code:
-                    raise _ERRORS.get(word.code, UnavailableError)(word.message)
+                if word.error is not None:
+                    raise error_of(word.error)
                 if word.made:
                     return parse_archive(word.made)
                 progress(word.done)
@@ -108,7 +94,7 @@ def main() -> int:
     try:
         made = make_here(paths, agent_keys(paths, "projector"), step, lambda done: _say(_Word(done)), lambda: False)
     except MailkeepError as error:
-        _say(_Word(code=error.code, message=error.message))
+        _say(_Word(error=failure_of(error)))
         return 1
     _say(_Word(made=str(made)))
     return 0

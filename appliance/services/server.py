@@ -30,7 +30,7 @@ from appliance.files import FILES, replace_file
 from appliance.services.paths import Paths
 from appliance.services.principal import KEYHOLDER, Principal
 from appliance.services.reading import Download
-from appliance.services.wire import LARGEST_FRAME, LENGTH, Call, Reply, failure_of, pack
+from appliance.services.wire import Call, Reply, failure_of, pack, read
 
 log = logging.getLogger(__name__)
 
@@ -78,10 +78,9 @@ class Server:
     def start(self) -> None:
         """Open the sockets and answer until ``close``."""
         paths = self._answers.paths
-        paths.local_secret.parent.mkdir(parents=True, exist_ok=True)
-        replace_file(FILES, paths.local_secret, self._secret.encode("ascii"), 0o640)
-        paths.pull_secret.parent.mkdir(parents=True, exist_ok=True)
-        replace_file(FILES, paths.pull_secret, self._pull_secret.encode("ascii"), 0o640)
+        for place, secret in ((paths.local_secret, self._secret), (paths.pull_secret, self._pull_secret)):
+            place.parent.mkdir(parents=True, exist_ok=True)
+            replace_file(FILES, place, secret.encode("ascii"), 0o640)
         self._listen(paths.pull_socket, self._pop3)
         self._listen(paths.web_socket, self._web)
         self._listen(paths.local_socket, self._local)
@@ -125,22 +124,22 @@ class Server:
         return lambda call: self._answers.from_web(call)
 
     def _pop3(self, _connection: socket.socket) -> Answer:
-        def answer(call: Call) -> Any:
-            if not hmac.compare_digest(call.token.encode(), self._pull_secret.encode()):
-                raise ForbiddenError("The pull socket is for those who can read the secret beside it.")
-            return self._answers.from_pop3(call)
-
-        return answer
+        return _guarded("pull", self._pull_secret, lambda call: self._answers.from_pop3(call))
 
     def _local(self, connection: socket.socket) -> Answer:
         principal = local_principal(_peer_uid(connection))
+        return _guarded("local", self._secret, lambda call: self._answers.from_box(call, principal))
 
-        def answer(call: Call) -> Any:
-            if not hmac.compare_digest(call.token.encode(), self._secret.encode()):
-                raise ForbiddenError("The local socket is for those who can read the secret beside it.")
-            return self._answers.from_box(call, principal)
 
-        return answer
+def _guarded(name: str, secret: str, answer: Answer) -> Answer:
+    """``answer`` for calls that name the secret which lies beside the socket."""
+
+    def checked(call: Call) -> Any:
+        if not hmac.compare_digest(call.token.encode(), secret.encode()):
+            raise ForbiddenError(f"The {name} socket is for those who can read the secret beside it.")
+        return answer(call)
+
+    return checked
 
 
 def local_principal(uid: int) -> Principal:
@@ -182,13 +181,10 @@ def _serve(connection: socket.socket, accept: Callable[[socket.socket], Answer])
             return
         while True:
             try:
-                head = stream.read(LENGTH.size)
-                if len(head) < LENGTH.size:
+                raw = read(stream)
+                if raw is None:
                     return
-                (length,) = LENGTH.unpack(head)
-                if length > LARGEST_FRAME:
-                    return
-                for frame in _replies(answer, stream.read(length)):
+                for frame in _replies(answer, raw):
                     stream.write(frame)
                 stream.flush()
             except (OSError, ValueError):

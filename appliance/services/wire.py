@@ -12,9 +12,9 @@ from typing import Any
 import msgspec
 
 from appliance import framing
-from appliance.framing import LENGTH, Failure, error_of, failure_of
+from appliance.framing import LENGTH, Failure, Readable, error_of, failure_of
 
-__all__ = ["CHUNK", "LARGEST_FRAME", "LENGTH", "Call", "Failure", "Reply", "error_of", "failure_of", "pack"]
+__all__ = ["CHUNK", "LARGEST_FRAME", "LENGTH", "Call", "Failure", "Reply", "error_of", "failure_of", "pack", "read"]
 
 LARGEST_FRAME = 64 * 1024 * 1024
 CHUNK = 256 * 1024
@@ -35,6 +35,11 @@ class Reply(msgspec.Struct, frozen=True, omit_defaults=True):
     result: msgspec.Raw = msgspec.Raw()
     error: Failure | None = None
     chunk: bytes | None = None
+
+
+def read(stream: Readable) -> bytes | None:
+    """The next frame's value, still encoded; None at the stream's end. Raises ValueError for one that is too long."""
+    return framing.read(stream, LARGEST_FRAME)
 
 
 def pack(value: msgspec.Struct) -> bytes:

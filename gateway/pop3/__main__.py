@@ -9,12 +9,12 @@ import logging
 import socket
 import sys
 import time
-from pathlib import Path
 
 import uvloop
 
 from appliance import confine
 from appliance.services.paths import Paths
+from gateway.arguments import place, worker_parser
 from gateway.pop3.archiver import Archiver
 from gateway.pop3.confinement import confine_worker
 from gateway.pop3.opening import opener
@@ -32,8 +32,8 @@ def main(arguments: list[str] | None = None) -> int:
     confine.die_with_parent()
     time.tzset()  # reads the time zone now: later its file is out of reach
     try:
-        encrypted = [listener for place in given.pop3s for listener in listen(*place)]
-        plain = [listener for place in given.pop3 for listener in listen(*place)]
+        encrypted = [listener for where in given.pop3s for listener in listen(*where)]
+        plain = [listener for where in given.pop3 for listener in listen(*where)]
     except OSError as error:
         print(f"mailkeep pop3: cannot listen: {error.strerror}", file=sys.stderr)
         return 1
@@ -55,27 +55,16 @@ async def _serve(options: Options, encrypted: list[socket.socket], plain: list[s
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m gateway.pop3", description="One worker of mailkeep's POP3 server.")
-    parser.add_argument("--data", type=lambda text: Path(text).absolute(), required=True, metavar="DIR")
-    parser.add_argument("--worker", type=int, required=True, metavar="N", help="this worker's number, from 0")
+    parser = worker_parser("python -m gateway.pop3", "One worker of mailkeep's POP3 server.")
     parser.add_argument(
-        "--pop3s", type=_place, default=[], action="append", metavar="HOST:PORT", help="TLS; may be given again"
+        "--pop3s", type=place, default=[], action="append", metavar="HOST:PORT", help="TLS; may be given again"
     )
     parser.add_argument(
-        "--pop3", type=_place, default=[], action="append", metavar="HOST:PORT", help="TLS by STLS; may be given again"
+        "--pop3", type=place, default=[], action="append", metavar="HOST:PORT", help="TLS by STLS; may be given again"
     )
     parser.add_argument("--idle-timeout", type=float, default=Options.__struct_defaults__[0], metavar="SECONDS")
     parser.add_argument("--login-timeout", type=float, default=Options.__struct_defaults__[1], metavar="SECONDS")
-    parser.add_argument("--log-level", default="info", choices=("debug", "info", "warning", "error"))
     return parser.parse_args(arguments)
-
-
-def _place(text: str) -> tuple[str, int]:
-    """Host and port of ``HOST:PORT``, ``[IPv6]:PORT`` or ``:PORT``."""
-    host, colon, port = text.rpartition(":")
-    if not colon or not port.isdigit() or int(port) > 65535:
-        raise argparse.ArgumentTypeError(f"not HOST:PORT: {text}")
-    return host.removeprefix("[").removesuffix("]"), int(port)
 
 
 if __name__ == "__main__":

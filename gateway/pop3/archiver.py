@@ -1,4 +1,4 @@
-"""The one thing that the pull server asks of the archiver: to have erased what a reader has deleted."""
+"""What the POP3 server asks of the archiver: to note that a mailbox is read, and to erase what a reader has deleted."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from appliance.errors import UnavailableError
-from appliance.services.wire import LARGEST_FRAME, LENGTH, Call, Reply, error_of, pack
+from appliance.services.wire import Call, Reply, error_of, pack, read
 
 SECONDS = 120.0
 """How long an answer may take; a large erasure is one durable write."""
@@ -47,21 +47,11 @@ class Archiver:
                 connection.connect(str(self._place))
                 connection.sendall(pack(call))
                 with connection.makefile("rb") as stream:
-                    reply = _reply(stream.read(LENGTH.size), stream.read)
-        except (OSError, msgspec.DecodeError) as error:
+                    reply = _decode(read(stream) or b"")
+        except (OSError, ValueError) as error:  # broken off, or no answer at all
             raise UnavailableError("The archiver does not answer just now. Nothing was lost; try again.") from error
         if reply.error is not None:
             raise error_of(reply.error)
-
-
-def _reply(head: bytes, read: Any) -> Reply:
-    if len(head) < LENGTH.size:
-        raise ConnectionResetError("the archiver hung up")
-    (length,) = LENGTH.unpack(head)
-    body = read(length) if length <= LARGEST_FRAME else b""
-    if len(body) < length:
-        raise ConnectionResetError("the archiver hung up")
-    return _decode(body)
 
 
 def _batches(records: Sequence[bytes]) -> Iterator[Sequence[bytes]]:

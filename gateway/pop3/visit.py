@@ -118,15 +118,8 @@ class Visit:
 
         Raises UnreadableError, and MailkeepError where no message can be opened.
         """
-        if not self.is_measured(number):
-            self.measure_one(number)
-        size = self.drop.size(number)
-        if size < 0:
-            raise UnreadableError(for_good=size == _DAMAGED)
-        if size > LARGEST_WHOLE:
-            return None
-        with _one_message():
-            return whole(self._reader.read(self.drop.ref(number)).original)
+        original = self._small(number)
+        return None if original is None else whole(original)
 
     def load_batch(self, first: int, octets: int, messages: int) -> Loaded:
         """``load`` for messages from ``first`` on, up to the limits; at least one."""
@@ -147,6 +140,11 @@ class Visit:
 
         Raises as ``load``.
         """
+        original = self._small(number)
+        return None if original is None else whole(Beginning(lines).feed(original))
+
+    def _small(self, number: int) -> bytes | None:
+        """The message, or None for one that is to be streamed. Raises as ``load``."""
         if not self.is_measured(number):
             self.measure_one(number)
         size = self.drop.size(number)
@@ -155,7 +153,7 @@ class Visit:
         if size > LARGEST_WHOLE:
             return None
         with _one_message():
-            return whole(Beginning(lines).feed(self._reader.read(self.drop.ref(number)).original))
+            return self._reader.read(self.drop.ref(number)).original
 
     def pieces(self, number: int) -> Generator[bytes, None, None]:
         """The message's own octets as they are opened. Raises UnreadableError before or between them."""

@@ -11,6 +11,7 @@ from click.testing import CliRunner, Result
 
 from appliance.cli import setup
 from appliance.cli.main import main
+from appliance.errors import SignInError
 from appliance.keys.keyring import Keyring
 from appliance.services.paths import Paths
 
@@ -34,7 +35,7 @@ class Box:
         keyring = Keyring.load(self.paths.keyring).unlock_with_keyfile(self.paths.keyfile)
         try:
             keyring.open_mailbox(bytes.fromhex(id), secret).close()
-        except Exception:
+        except SignInError:
             return False
         return True
 
