@@ -103,3 +103,15 @@ class UnavailableError(MailkeepError):
     """A part of the product does not answer just now; trying again later is right."""
 
     code = "unavailable"
+
+
+class RemoteDeniedError(MailkeepError):
+    """A remote does not accept the credentials, or does not allow what was asked of it."""
+
+    code = "remote-denied"
+
+
+class RemoteFullError(MailkeepError):
+    """A remote has no room left, or its quota is used up."""
+
+    code = "remote-full"
