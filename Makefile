@@ -57,7 +57,7 @@ lock: setup ## Write the lock files anew from pyproject.toml
 
 faults: setup test-packages ## Kill, cut and break the product ROUNDS times, and look for lost mail
 	$(BIN)/python -m tests.faults --rounds $(ROUNDS)
-	MAILKEEP_FAULT_STEP=1 $(BIN)/python -m pytest -q tests/unit/index/test_index_faults.py
+	MAILKEEP_FAULT_STEP=1 $(BIN)/python -m pytest -q tests/unit/index/test_index_faults.py tests/unit/cloud/test_replicate_faults.py
 
 fuzz: setup ## Feed INPUTS mutated messages to the readers
 	$(BIN)/python -m tests.fuzz --inputs $(INPUTS)

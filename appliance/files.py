@@ -69,6 +69,14 @@ class Files:
         """Whether there is a file or directory of that name."""
         return path.exists()
 
+    def stamp(self, path: Path) -> tuple[int, int, int] | None:
+        """What tells one state of a file that is replaced from the next; None where there is no such file."""
+        try:
+            status = path.stat()
+        except FileNotFoundError:
+            return None
+        return status.st_ino, status.st_mtime_ns, status.st_size
+
     def names(self, path: Path) -> list[str]:
         """The names in a directory, sorted; none where there is no such directory."""
         try:
@@ -79,6 +87,10 @@ class Files:
     def rename(self, source: Path, target: Path) -> None:
         """Give ``source`` the name ``target``, replacing what had it."""
         source.rename(target)
+
+    def link(self, source: Path, target: Path) -> None:
+        """A second name for a file, on the same file system; FileExistsError where it is taken."""
+        target.hardlink_to(source)
 
     def unlink(self, path: Path) -> None:
         """Take the name away."""

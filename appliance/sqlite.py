@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine, ExceptionContext, create_engine, event, text
+from sqlalchemy import Connection, Engine, ExceptionContext, create_engine, event, text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import QueuePool
 
@@ -16,11 +18,11 @@ _PRIMARY = 0xFF
 """The bits of an SQLite result code that name the kind of error; those above it say more."""
 
 
-def open_database(path: Path, *, durable: bool, readers: int = 8) -> Engine:
+def open_database(path: Path, *, readers: int = 8) -> Engine:
     """An engine on ``path`` (made where absent) in WAL mode.
 
-    ``durable`` commits reach the disk before they return (synchronous=FULL); otherwise a power cut may take the
-    last commits, which suits what can be made again from the log.
+    A commit does not wait for the disk (synchronous=NORMAL): a power cut may take the last ones, which suits what is
+    made again from the log. ``durable`` waits.
 
     What the disk does to a database is raised, here and by every later use, as an error for people: DiskFullError,
     StorageError, DamageError, and UnavailableError where another process keeps it too long.
@@ -34,7 +36,7 @@ def open_database(path: Path, *, durable: bool, readers: int = 8) -> Engine:
     def _configure(connection: Any, _record: Any) -> None:
         cursor = connection.cursor()
         cursor.execute("PRAGMA journal_mode=WAL")
-        cursor.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
+        cursor.execute("PRAGMA synchronous=NORMAL")
         cursor.execute("PRAGMA foreign_keys=ON")
         cursor.execute("PRAGMA secure_delete=ON")
         cursor.execute("PRAGMA temp_store=MEMORY")
@@ -47,6 +49,19 @@ def open_database(path: Path, *, durable: bool, readers: int = 8) -> Engine:
             raise error from context.original_exception
 
     return engine
+
+
+@contextmanager
+def durable(engine: Engine) -> Iterator[Connection]:
+    """A transaction that is on the disk once it has been committed, with all that was committed before it."""
+    with engine.connect() as connection:
+        connection.exec_driver_sql("PRAGMA synchronous=FULL")
+        connection.commit()  # SQLAlchemy's own beginning, which SQLite has not been told of
+        try:
+            with connection.begin():
+                yield connection
+        finally:
+            connection.exec_driver_sql("PRAGMA synchronous=NORMAL")
 
 
 def error_in_words(error: BaseException | None, name: str) -> MailkeepError | None:

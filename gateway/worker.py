@@ -15,6 +15,8 @@ from pathlib import Path
 import msgspec
 
 from appliance.errors import MailkeepError
+from appliance.mail.published import roll_path
+from appliance.store.rolling import RollRequests
 from appliance.store.writer import LogWriter
 from gateway.archiving import ArchivingHandler
 from gateway.clients import Clients
@@ -30,6 +32,7 @@ _BACKLOG = 512  # connections that the kernel keeps waiting
 _PUBLISH_EVERY = 1.0  # seconds
 _SWEEP_EVERY = 5.0  # or four times in each idle time-out, where that is more often
 _ROLL_EVERY = 30.0
+_LOOK_FOR_ROLL_EVERY = 0.2
 
 
 class Options(msgspec.Struct, frozen=True):
@@ -56,6 +59,7 @@ class Worker:
         self._sessions: set[SmtpProtocol] = set()
         self._doors = DoorKeeper(options.data, loop.time)
         self._certificate = TlsKeeper(options.data, loop.time)
+        self._roll_requests = RollRequests(roll_path(options.data))
         self._intake = Intake(writer, loop, self.counters)
         self._handler = ArchivingHandler(self._doors, self._intake, Clients(loop.time), self.counters, self._sessions)
 
@@ -66,6 +70,7 @@ class Worker:
             self._loop.create_task(self._every(_PUBLISH_EVERY, self._publish)),
             self._loop.create_task(self._every(min(_SWEEP_EVERY, self._options.idle_timeout / 4), self._sweep)),
             self._loop.create_task(self._every(_ROLL_EVERY, self._roll)),
+            self._loop.create_task(self._every(_LOOK_FOR_ROLL_EVERY, self._roll_if_asked)),
         ]
         self._context()
         self._publish()
@@ -132,11 +137,15 @@ class Worker:
 
     def _roll(self) -> None:
         # Closing a volume writes and syncs, so not on the loop.
-        self._loop.run_in_executor(None, self._close_old_volumes)
+        self._loop.run_in_executor(None, self._close_volumes, self._options.volume_age)
 
-    def _close_old_volumes(self) -> None:
+    def _roll_if_asked(self) -> None:
+        if self._roll_requests.asked():
+            self._loop.run_in_executor(None, self._close_volumes, 0.0)
+
+    def _close_volumes(self, older_than: float) -> None:
         try:
-            self._writer.roll(older_than=self._options.volume_age)
+            self._writer.roll(older_than=older_than)
         except MailkeepError as error:
             log.error("a volume could not be closed: %s", error)
 

@@ -210,7 +210,8 @@ class Product:
         assert self.stop() == 0, self.log_end()
 
     def processes(self) -> dict[str, list[int]]:
-        """The process ids of each part: supervisor, agent, archiver, projector, web, gateway 0 …, pop3 0 …, extract."""
+        """The process ids of each part: supervisor, agent, archiver, projector, replicator, rclone, web,
+        gateway 0 …, pop3 0 …, extract."""
         found: dict[str, list[int]] = {}
         if self._serve is None:
             return found
@@ -370,4 +371,6 @@ def _part(words: list[str]) -> str:
     ):
         if module in words:
             return part
-    return next((part for part in ("archiver", "projector") if part in words), "")
+    if "rcd" in words:
+        return "rclone"
+    return next((part for part in ("archiver", "projector", "replicator") if part in words), "")

@@ -99,7 +99,7 @@ def unwrap(key: bytes, wrapped: str, aad: bytes) -> bytes:
 def keyring_of(raw: bytes) -> tuple[dict, bytes, bytes]:
     """The member ``keyring``, the archive's id, the MAC."""
     stored = json.loads(raw)
-    need(set(stored) == {"keyring", "mac"}, "keyring.json has other members")
+    need(list(stored) == ["keyring", "mac", "recovery_mac"], "keyring.json has other members")
     keyring = stored["keyring"]
     members = ["version", "archive", "slots", "verify_key", "signing_key", "base", "mailboxes"]
     need(list(keyring) in (members, [name for name in members if name != "base"]), "keyring has other members")
@@ -143,6 +143,10 @@ def read_keyring(raw: bytes, kind: str, secret: bytes) -> dict:
     mac_key = hkdf(appliance_key, b"", KEY_INFO + b"keyring")
     compact = json.dumps(keyring, separators=(",", ":"), ensure_ascii=False).encode()
     need(hmac.new(mac_key, compact, hashlib.sha256).digest() == mac, "keyring's MAC")
+    recovery = {**keyring, "slots": [slot for slot in keyring["slots"] if slot["kind"] == "recovery"]}
+    compact = json.dumps(recovery, separators=(",", ":"), ensure_ascii=False).encode()
+    recovery_mac = base64.b64decode(json.loads(raw)["recovery_mac"])
+    need(hmac.new(mac_key, compact, hashlib.sha256).digest() == recovery_mac, "keyring's MAC with its recovery key")
     wrapping = hkdf(appliance_key, b"", KEY_INFO + b"wrap")
     signing = unwrap(wrapping, keyring["signing_key"], archive + b"signing")
     need(len(signing) == 32, "signing key")
@@ -604,11 +608,15 @@ def read_folder(data: Path, kind: str, secret: bytes, mailbox_secrets: Sequence[
 
 def read_volumes(folder: Path, keyring: dict) -> dict:
     """Open every byte of the volumes, archive volumes and seals below ``folder``."""
-    volumes, seals, covered = {}, [], 0
+    volumes, seals, covered, absent = {}, [], 0, {}
     for path in sorted(folder.rglob("*")):
         if path.is_dir() or path.suffix == ".new":
             continue
         name = path.relative_to(folder).as_posix()
+        if name == "absent":
+            listed = [json.loads(line) for line in path.read_text().splitlines()]
+            absent = {one["path"]: (one["size"], bytes.fromhex(one["hash"])) for one in listed}
+            continue
         found = re.fullmatch(r"([0-9a-f]{32})/([a-z][a-z0-9]{0,15})-(\d{8})\.(mkv|mka|seal)", name)
         need(found, f"{name}: no file of the format")
         need((found[2] in ("c0", "d0")) >= (found[4] == "mka"), f"{name}: no name of an archive volume")
@@ -639,6 +647,7 @@ def read_volumes(folder: Path, keyring: dict) -> dict:
         standing.update((one["volume"], seal["volume"]) for one in seal.get("replaces", ()))
         previous = hashlib.sha256(raw).digest()
     by_path = {seal["volume"]: seal for seal, _ in read}
+    away: dict[str, bytes] = {}
     for seal, _ in read:
         path = seal["volume"]
         if path in standing:
@@ -646,6 +655,11 @@ def read_volumes(folder: Path, keyring: dict) -> dict:
         elif "replaces" in seal and path not in standing.values():
             need(path not in volumes, f"{path}: replaced by another archive volume, and still there")
         else:
+            if path in absent and path not in volumes:
+                need(absent[path] == (seal["size"], seal["file_hash"]), f"{path}: elsewhere, but another file")
+                replaced = {one["volume"]: base64.b64decode(one["header_hash"]) for one in seal.get("replaces", ())}
+                away.update(replaced or {path: seal["header_hash"]})
+                continue
             need(path in volumes, f"{path}: missing")
             check_seal(seal, path, *volumes[path])
     need(all(name in by_path for name in volumes if name.endswith(".mka")), "an archive volume without a seal")
@@ -666,7 +680,7 @@ def read_volumes(folder: Path, keyring: dict) -> dict:
                 f"{name}: what it says of {one['volume']}",
             )  # fmt: skip
         found.update(originals(compacted, volume, kind))
-    check_headers(volumes)
+    check_headers(volumes, away)
     torn = sum(volume["torn"] for _, volume in volumes.values())
     return {
         "volumes": len(volumes), "records": len(found), "seals": len(read), "bytes": covered, "torn": torn,
@@ -674,17 +688,18 @@ def read_volumes(folder: Path, keyring: dict) -> dict:
     }  # fmt: skip
 
 
-def check_headers(volumes: dict) -> None:
-    """Each writer's headers are chained, whether their volumes are there or replaced."""
+def check_headers(volumes: dict, away: dict[str, bytes]) -> None:
+    """Each writer's headers are chained, whether their volumes are there, replaced, or elsewhere with this hash."""
     headers = {name: raw[:1280] for name, (raw, _) in volumes.items() if name.endswith(".mkv")}
     for _, volume in volumes.values():
         headers.update({one["volume"]: one["header"] for one in volume.get("replaces", ())})
     heads: dict[str, tuple[int, bytes]] = {}
-    for name in sorted(headers):
+    for name in sorted({**away, **headers}):
         writer, sequence = name[:-4].rsplit("-", 1)
         before = heads.get(writer, (0, bytes(32)))
-        need((int(sequence) - 1, headers[name][74:106]) == before, f"{name}: header chain")
-        heads[writer] = int(sequence), hashlib.sha256(headers[name]).digest()
+        link = headers[name][74:106] if name in headers else before[1]
+        need((int(sequence) - 1, link) == before, f"{name}: header chain")
+        heads[writer] = int(sequence), hashlib.sha256(headers[name]).digest() if name in headers else away[name]
 
 
 def main() -> int:

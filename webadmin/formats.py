@@ -15,6 +15,7 @@ from markupsafe import Markup, escape
 from appliance.services.api import Person
 
 _ZONE_NAME = re.compile(r"[A-Za-z0-9_+-]{1,40}(/[A-Za-z0-9_+-]{1,40}){0,2}")
+_TYPED = re.compile(r"\s\s(?P<command>rclone .+?)(?:\s\s|\s(?=,)|$)|\s?(?P<url>https://[\w.]*example\.com[^\s;,]*)")
 _UNITS = ("bytes", "KB", "MB", "GB", "TB", "PB")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
@@ -98,13 +99,23 @@ def long_time(seconds: int, zone: tzinfo | None) -> str:
     return f"{when.day} {_MONTHS[when.month - 1]} {when.year}, {when:%H:%M}"
 
 
+def exact_time(seconds: int, zone: tzinfo | None, now: datetime | None = None) -> str:
+    """``14:03`` today, ``20 Nov 2026, 14:03`` before."""
+    when = moment(seconds, zone)
+    today = now or datetime.now(when.tzinfo if when else None)
+    return short_time(seconds, zone, today) if when and when.date() == today.date() else long_time(seconds, zone)
+
+
+_STYLES = {"short": short_time, "long": long_time, "exact": exact_time}
+
+
 def time_tag(seconds: int | None, zone: tzinfo | None, style: str = "short") -> Markup:
-    """A ``<time>`` whose title has the full time; ``style`` is short or long."""
+    """A ``<time>`` whose title has the full time; ``style`` is short, long or exact."""
     if seconds is None:
         return Markup("never")
     when = moment(seconds, zone)
     machine = when.isoformat() if when else ""
-    text = long_time(seconds, zone) if style == "long" else short_time(seconds, zone)
+    text = _STYLES[style](seconds, zone)
     return Markup('<time datetime="{}" title="{}">{}</time>').format(machine, full_time(seconds, zone), text)
 
 
@@ -172,6 +183,19 @@ def linked(text: str) -> Markup:
     return Markup("").join([*parts, escape(text[at:])])
 
 
+def advice(text: str) -> Markup:
+    """Words of help: what is to be typed, which is a command apart by two blanks or an address at example.com, as
+    code, and other addresses as links."""
+    parts: list[Markup] = []
+    at = 0
+    for found in _TYPED.finditer(text):
+        parts += [linked(text[at : found.start()]), Markup(" <code>{}</code>").format(found["command"] or found["url"])]
+        at = found.end()
+        if found["command"] and not text.startswith(",", at):
+            parts.append(Markup(" "))
+    return Markup("").join([*parts, linked(text[at:])]).strip()
+
+
 FILTERS: dict[str, Callable[..., Any]] = {
     "size": size,
     "number": number,
@@ -187,5 +211,6 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "pointed": pointed,
     "narrowed": narrowed,
     "linked": linked,
+    "advice": advice,
     "plus": quote_plus,
 }

@@ -41,6 +41,14 @@ NOTES = {
     "signed-out": "You are signed out.",
     "unlocked": "The archive is unlocked. Mail that came in meanwhile can be found in a moment.",
     "job-stopped": "The job was stopped.",
+    "remote-added": "The replica was added. All that the archive has is replicated there now, and then what is new.",
+    "remote-changed": "The replica’s settings were changed.",
+    "remote-paused": "The replica is paused: nothing is replicated there until you resume it.",
+    "remote-resumed": "The replica is kept up to date again.",
+    "remote-removed": "Nothing is replicated there any more. What lies there was not touched.",
+    "run-begun": "It was begun, or begins as soon as what is under way there has ended.",
+    "run-stopped": "It was asked to stop. What was uploaded is not uploaded again by the next run.",
+    "replicas-changed": "The settings were changed.",
 }
 
 

@@ -31,6 +31,8 @@ _STATUS = {
     errors.UnavailableError.code: 503,
     errors.StorageError.code: 507,
     errors.DiskFullError.code: 507,
+    errors.RemoteDeniedError.code: 502,
+    errors.RemoteFullError.code: 507,
 }
 
 _TITLES = {
@@ -42,6 +44,7 @@ _TITLES = {
     409: "That clashes with something",
     413: "That is too large",
     429: "Too many tries",
+    502: "The remote does not allow it",
     503: "The archive is not answering just now",
     507: "No room to write",
 }

@@ -5,9 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Table, bindparam, delete, func, insert, select, update
+from sqlalchemy import (
+    BindParameter,
+    Connection,
+    LargeBinary,
+    Row,
+    Select,
+    Table,
+    bindparam,
+    delete,
+    func,
+    insert,
+    select,
+    update,
+)
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from appliance.catalogue import tables as t
@@ -82,7 +96,7 @@ class Catalogue:
     def __init__(self, path: Path, *, files: Files = FILES) -> None:
         self._path = path
         self._files = files
-        self._engine = open_database(path, durable=False)
+        self._engine = open_database(path)
         migrate(self._engine, Path(__file__).parent / "migrations", NEWEST_REVISION)
 
     def close(self) -> None:
@@ -142,11 +156,19 @@ class Catalogue:
                 change=_value(connection, "change"),
             )
 
-    def records_of(self, message: str) -> list[RecordRow]:
-        """The records of a message, first received first."""
+    def records_of(self, id: bytes) -> tuple[str, list[RecordRow]]:
+        """The message with this id, or of which the record with this id is a form: the message's id and its records,
+        first received first. Both are empty where there is no such thing."""
         with self._engine.connect() as connection:
-            n = connection.execute(select(t.message.c.n).where(t.message.c.id == bytes.fromhex(message))).scalar()
-            return [] if n is None else _records(connection, [n])[n]
+            rows = connection.execute(_RECORDS_OF, {"wanted": id}).all()
+        archives: dict[int, set[str]] = {}
+        for row in rows:
+            archives.setdefault(row.n, set()).update(filter(None, (row.archive,)))
+        records = {row.n: row for row in rows}
+        return (
+            rows[0].message_id.hex() if rows else "",
+            [_record(row, frozenset(archives[n])) for n, row in records.items()],
+        )
 
     def records_of_many(self, numbers: Sequence[int]) -> dict[int, list[RecordRow]]:
         """The records of each of these messages (by ``n``)."""
@@ -460,11 +482,33 @@ def _records(connection: Connection, messages: Sequence[int]) -> dict[int, list[
         ).all()
         archives = _archives(connection, [row.n for row in rows])
         for row in rows:
-            found[row.message].append(
-                RecordRow(
-                    n=row.n, record_id=row.id, volume=row.path, offset=row.offset, length=row.length,
-                    mailbox=row.mailbox, received_at=row.received_at, size=row.size, report=row.report,
-                    unparsed=row.unparsed, archives=archives.get(row.n, frozenset()),
-                )
-            )  # fmt: skip
+            found[row.message].append(_record(row, archives.get(row.n, frozenset())))
     return found
+
+
+def _record(row: Row[Any], archives: frozenset[str]) -> RecordRow:
+    return RecordRow(
+        n=row.n, record_id=row.id, volume=row.path, offset=row.offset, length=row.length, mailbox=row.mailbox,
+        received_at=row.received_at, size=row.size, report=row.report, unparsed=row.unparsed, archives=archives,
+    )  # fmt: skip
+
+
+def _records_of() -> Select[Any]:
+    """Made once: of opening a message, putting this together took as long as running it."""
+    wanted: BindParameter[bytes] = bindparam("wanted", type_=LargeBinary)
+    form, known = t.record.alias(), t.message.alias()
+    return (
+        select(t.record, t.volume.c.path, t.message.c.id.label("message_id"), t.ownership.c.archive)
+        .select_from(t.message.join(t.record).join(t.volume).outerjoin(t.ownership))
+        .where(
+            t.message.c.n
+            == func.coalesce(
+                select(form.c.message).where(form.c.id == wanted).scalar_subquery(),
+                select(known.c.n).where(known.c.id == wanted).scalar_subquery(),
+            )
+        )
+        .order_by(t.record.c.received_at, t.record.c.n)
+    )
+
+
+_RECORDS_OF = _records_of()

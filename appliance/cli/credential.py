@@ -38,9 +38,12 @@ def require_systemd_creds(with_key: str) -> None:
         )
 
 
-def encrypt_for_systemd(secret: bytes, place: Path, with_key: str) -> None:
-    """Write ``secret`` to ``place``, encrypted by systemd. Raises UnavailableError, UsageError: nothing was written."""
-    done = _run("encrypt", f"--name={CREDENTIAL}", f"--with-key={with_key}", "-", "-", given=secret)
+def encrypt_for_systemd(secret: bytes, place: Path, with_key: str, *, name: str = CREDENTIAL) -> None:
+    """Write ``secret`` to ``place``, encrypted by systemd as the credential ``name``.
+
+    Raises UnavailableError, UsageError: nothing was written.
+    """
+    done = _run("encrypt", f"--name={name}", f"--with-key={with_key}", "-", "-", given=secret)
     if done.returncode != 0 or not done.stdout:
         said = done.stderr.decode("utf-8", "replace").strip().splitlines()
         raise UnavailableError(

@@ -20,7 +20,10 @@ from appliance.cli.mailboxes import mailbox
 from appliance.cli.output import errors_in_words, iso, moment, say, size, table, with_json
 from appliance.cli.proofs import proof, timestamp, verify
 from appliance.cli.recovery_key import require_same, show_recovery_key, type_back
+from appliance.cli.remotes import remote, replica, replicate
+from appliance.cli.restoring import restore
 from appliance.cli.searching import QueryCommand, search_pages
+from appliance.cli.service_key import service_key
 from appliance.cli.state import State
 from appliance.cli.users import user
 from appliance.errors import UnavailableError, UsageError
@@ -108,6 +111,11 @@ main.add_command(verify)
 main.add_command(proof)
 main.add_command(timestamp)
 main.add_command(compact)
+main.add_command(restore)
+main.add_command(remote)
+main.add_command(replicate)
+main.add_command(replica)
+main.add_command(service_key)
 
 
 @main.command(cls=QueryCommand)
@@ -262,6 +270,10 @@ def status(state: State, as_json: bool) -> None:
         ("Since start", f"{now.accepted} accepted, {now.deferred} deferred, {now.refused} refused"),
     ):  # fmt: skip
         click.echo(f"{name + ':':<14}{value}")
+    for one in now.replicas:
+        reached = f"up to {moment(one.reached_at)}" if one.reached_at else "nothing there yet"
+        click.echo(f"{'Replica:':<14}{one.name} {one.state}, {reached}, {one.waiting} messages not there")
+    click.echo(f"{'Only here:':<14}{now.only_here} messages")
     for alarm in now.alarms:
         click.echo(f"{alarm.level.upper()}: {alarm.text}")
     return None

@@ -74,6 +74,11 @@ def _tell(checked: Checked) -> None:
     click.echo(f"{checked.records} records in {checked.volumes} volumes {depth}.")
     if checked.unopened:
         click.echo(f"{checked.unopened} of them are in sealed mailboxes, which only their passwords open.")
+    if checked.absent:
+        click.echo(
+            f"{checked.absent} of the volumes are on replicas only: their seals were checked, their records were not. "
+            "`mailkeep replica verify` looks into those."
+        )
     if not checked.audit_trail:
         click.echo("The archive is locked: the audit trail was not checked.")
     click.echo(f"{len(checked.errors)} errors" if checked.errors else "Everything is whole.")

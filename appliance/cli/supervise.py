@@ -1,8 +1,9 @@
 """``mailkeep serve``: the whole product in one command, as processes that each can do one thing.
 
-The supervisor starts the key agent, then the archiver, then the projector, the web process and a gateway worker a
-core, and starts again what dies. It holds no keys; a passphrase goes through a pipe to the agent, once, and to nobody
-else: an agent that has to be started again has to be unlocked again, unless the box does that by itself.
+The supervisor starts the key agent, then the archiver, then the projector, the web process, the replicator and a
+gateway worker a core, and starts again what dies. It holds no keys; a passphrase goes through a pipe to the agent,
+once, and to nobody else: an agent that has to be started again has to be unlocked again, unless the box does that by
+itself.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from appliance.errors import KeyringError, UnavailableError
 from appliance.keys.agent import EXIT_WRONG_PASSPHRASE
 from appliance.services.__main__ import EXIT_LOCKED
 from appliance.services.paths import Paths
+from appliance.services.service_key import CREDENTIAL, CREDENTIAL_PLACE
 
 START_SECONDS = 60.0
 STOP_SECONDS = 40.0
@@ -94,10 +96,12 @@ class Process:
             self.child.wait()
 
     def _popen(self) -> subprocess.Popen[str]:
-        environment = {name: value for name, value in os.environ.items() if name != CREDENTIALS}
         return subprocess.Popen(
-            self._command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, env=environment
+            self._command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, env=self._environment()
         )
+
+    def _environment(self) -> dict[str, str]:
+        return {name: value for name, value in os.environ.items() if name != CREDENTIALS}
 
     def _listen(self, child: subprocess.Popen[str]) -> None:
         assert child.stdout is not None
@@ -114,7 +118,7 @@ class AgentProcess(Process):
             *(sys.executable, "-m", "appliance.keys.agent"),
             *("--keyring", str(paths.keyring), "--socket", str(paths.agent_socket)),
             *("--secrets", str(paths.agent_socket.parent), "--pull-secret", str(paths.agent_secret("pull"))),
-            *("--keyfile", str(paths.keyfile)),
+            *("--replica-secret", str(paths.agent_secret("replica")), "--keyfile", str(paths.keyfile)),
         ]
         super().__init__("key agent", command, says_ready=True)
         self._passphrase = passphrase
@@ -131,6 +135,18 @@ class AgentProcess(Process):
             with contextlib.suppress(BrokenPipeError), child.stdin as pipe:
                 pipe.write(passphrase + "\n")
         return child
+
+
+class ReplicatorProcess(Process):
+    """The replicator: told of the one credential that is for it, where systemd keeps that."""
+
+    def __init__(self, command: Sequence[str]) -> None:
+        super().__init__("replicator", command)
+
+    def _environment(self) -> dict[str, str]:
+        folder = os.environ.get(CREDENTIALS)
+        place = {CREDENTIAL_PLACE: str(Path(folder) / CREDENTIAL)} if folder else {}
+        return {**super()._environment(), **place}
 
 
 class Listen(msgspec.Struct, frozen=True):
@@ -182,6 +198,8 @@ class Supervisor:
                 for place in listen.redirect
             ),
         ]
+        # Not waited for: mail is received and read whatever is wrong with the way to a remote.
+        self.replicator = ReplicatorProcess([*own, "replicator", "--data", str(data)])
         places = [word for place in listen.smtp for word in ("--smtp", place)]
         self.gateways = [
             Process(f"gateway {n}", [*python, "gateway", "--data", str(data), "--worker", str(n), *places])
@@ -192,7 +210,7 @@ class Supervisor:
 
     @property
     def _all(self) -> list[Process]:
-        return [self.agent, self.archiver, *self.others, *self.gateways, *self.pullers]
+        return [self.agent, self.archiver, *self.others, self.replicator, *self.gateways, *self.pullers]
 
     def start(self) -> None:
         """Start everything, the key agent first and then the archiver.
@@ -204,7 +222,7 @@ class Supervisor:
         for process in (self.agent, self.archiver):
             process.start()
             self._await(process)
-        for process in (*self.others, *self.gateways, *self.pullers):
+        for process in (*self.others, self.replicator, *self.gateways, *self.pullers):
             process.start()
         for process in self.others:
             self._await(process)
@@ -218,7 +236,7 @@ class Supervisor:
 
     def stop(self) -> None:
         """Stop everything: first what takes mail in, last what others depend on."""
-        for group in (self.gateways + self.pullers, self.others, [self.archiver], [self.agent]):
+        for group in (self.gateways + self.pullers, [*self.others, self.replicator], [self.archiver], [self.agent]):
             for process in group:
                 process.terminate()
             deadline = time.monotonic() + STOP_SECONDS

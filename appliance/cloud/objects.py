@@ -36,6 +36,7 @@ class Placed(msgspec.Struct, frozen=True, array_like=True):
     hash: bytes  # SHA-256 of the file
     object: str  # name on the remote
     offset: int  # of the file in the object
+    records: int = 0  # in a volume, or that an archive volume stands for
 
 
 class Inventory(msgspec.Struct, frozen=True):
@@ -43,6 +44,15 @@ class Inventory(msgspec.Struct, frozen=True):
 
     version: int
     files: tuple[Placed, ...]
+
+
+class EpochMark(msgspec.Struct, frozen=True):
+    """A restore has begun: whoever works for an earlier epoch stops writing."""
+
+    version: int
+    archive: UUID
+    epoch: int
+    at: int  # microseconds
 
 
 class Snapshot(msgspec.Struct, frozen=True):

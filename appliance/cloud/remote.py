@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import msgspec
 
@@ -32,6 +32,12 @@ class RemoteConfig(msgspec.Struct, frozen=True, omit_defaults=True):
     lock_mode: Literal["GOVERNANCE", "COMPLIANCE"] = "GOVERNANCE"
     keep_daily: int = 7
     keep_weekly: int = 4
+
+    @property
+    def erased_stay_days(self) -> int:
+        """The longest time that an erased message can survive there: what a kept generation names stays, and what is
+        locked; what nobody needs is looked for once a day."""
+        return max(self.keep_daily, 7 * (self.keep_weekly + 1), self.lock_days) + 1
 
     def __repr__(self) -> str:
         return f"RemoteConfig({self.name}, {self.type}, …)"
@@ -99,4 +105,16 @@ class Remote(Protocol):
 
     def close(self) -> None:
         """Give everything back."""
+        ...
+
+
+@runtime_checkable
+class TellsHashes(Protocol):
+    """A remote that can say what its objects' bytes hash to, without their being read over the network."""
+
+    def hashes(self, folder: str) -> Mapping[str, tuple[str, str]]:
+        """Of the objects below a folder, by name: the kind of hash (``sha256``, ``md5``, …) and the hash in hex.
+
+        What the service keeps no hash of is left out. Raises as ``Remote.list``.
+        """
         ...

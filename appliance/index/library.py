@@ -49,17 +49,20 @@ class Shard:
 
     @property
     def searcher(self) -> tantivy.Searcher:
-        """To search it; a cold one is restored now. Raises StaleError, UnavailableError."""
+        """To find and to show; a cold one is restored now. Raises StaleError, UnavailableError."""
+        return self._open(shown=True)
+
+    def ask(self, question: Hashable, answer: Callable[[tantivy.Searcher], T]) -> T:
+        """What ``answer`` finds out, without looking at a document; of a cold shard only once for each ``question``."""
+        if self.manifest is None:
+            return answer(self.searcher)
+        return self._library.remembered((self.manifest.mark, question), lambda: answer(self._open(shown=False)))
+
+    def _open(self, *, shown: bool) -> tantivy.Searcher:
         if self.manifest is None:
             assert self._searcher is not None
             return self._searcher
-        return self._library.restored(self.number, self.manifest)
-
-    def ask(self, question: Hashable, answer: Callable[[tantivy.Searcher], T]) -> T:
-        """What ``answer`` finds out; of a cold shard only once for each ``question``."""
-        if self.manifest is None:
-            return answer(self.searcher)
-        return self._library.remembered((self.manifest.mark, question), lambda: answer(self.searcher))
+        return self._library.restored(self.number, self.manifest, shown=shown)
 
 
 class _Copy(NamedTuple):
@@ -69,6 +72,8 @@ class _Copy(NamedTuple):
     folder: Path
     size: int
     searcher: tantivy.Searcher
+    shown: bool
+    """Whether its documents can be shown, or it is good for finding and counting only."""
 
 
 class Library:
@@ -194,14 +199,15 @@ class Library:
 
     # -- cold shards ------------------------------------------------------------------------------------------
 
-    def restored(self, shard: int, manifest: m.Manifest) -> tantivy.Searcher:
-        """The searcher of a cold shard, as of its manifest."""
+    def restored(self, shard: int, manifest: m.Manifest, *, shown: bool) -> tantivy.Searcher:
+        """The searcher of a cold shard, as of its manifest; not ``shown``, it may lack the documents."""
         with self._restoring:
             copy = self._copies.get(shard)
-            if copy is None or copy.mark != manifest.mark:
-                if copy is not None:
-                    self._forget(shard)
-                copy = self._copies[shard] = self._restore(shard, manifest)
+            if copy is not None and copy.mark != manifest.mark:
+                self._forget(shard)
+                copy = None
+            if copy is None or (shown and not copy.shown):
+                copy = self._copies[shard] = self._restore(shard, manifest, shown=shown)
             self._copies.move_to_end(shard)
             return copy.searcher
 
@@ -218,17 +224,25 @@ class Library:
                 self._answers.popitem(last=False)
         return found
 
-    def _restore(self, shard: int, manifest: m.Manifest) -> _Copy:
-        size = manifest.live_bytes + _OVERHEAD
-        self._make_room(size)
-        live.make(self._place.root, self._place.restored)
-        folder = self._place.restored / f"{shard:05}-{os.urandom(4).hex()}"
+    def _restore(self, shard: int, manifest: m.Manifest, *, shown: bool) -> _Copy:
+        """A copy of the shard, or what the one that is there lacks."""
+        before = self._copies.pop(shard, None)
+        folder = before.folder if before else self._place.restored / f"{shard:05}-{os.urandom(4).hex()}"
+        size = self._mirror.restored_bytes(manifest, shown=shown) + _OVERHEAD
         try:
+            self._make_room(size, there=before.size if before else 0)
+            live.make(self._place.root, self._place.restored)
             with engine_trouble(self._place):
-                self._mirror.restore(shard, manifest, folder)
-                return _Copy(manifest.mark, folder, size, open_index(folder).searcher())
-        except DamageError as error:
+                if before:
+                    self._mirror.restore_shown(shard, manifest, folder)
+                else:
+                    self._mirror.restore(shard, manifest, folder, shown=shown)
+                searcher = open_index(folder).searcher()
+            return _Copy(manifest.mark, folder, size, searcher, shown)
+        except BaseException as error:
             live.remove(self._place.root, folder)
+            if not isinstance(error, DamageError):
+                raise
             if self._is_gone(shard, manifest):
                 raise StaleError from error
             self._mirror.disown(shard, manifest.mark)
@@ -244,13 +258,14 @@ class Library:
             return False
         return found is None or found.mark != manifest.mark
 
-    def _make_room(self, size: int) -> None:
-        allowed = self._budget - self._hot_bytes()
+    def _make_room(self, size: int, *, there: int) -> None:
+        """Forget copies until one of this size fits, of which a part is ``there`` already."""
+        allowed, needed = self._budget - self._hot_bytes(), size - there + live.SPARE
         while self._copies and sum(copy.size for copy in self._copies.values()) + size > allowed:
             self._forget(next(iter(self._copies)))
-        while self._copies and live.room(self._place.live)[1] < size + live.SPARE:
+        while self._copies and live.room(self._place.live)[1] < needed:
             self._forget(next(iter(self._copies)))
-        if live.room(self._place.live)[1] < size + live.SPARE:
+        if live.room(self._place.live)[1] < needed:
             raise live.no_room(self._place.root)
 
     def _forget(self, shard: int) -> None:

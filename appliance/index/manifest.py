@@ -12,6 +12,7 @@ from collections.abc import Iterable
 import msgspec
 
 MANIFEST = "manifest"
+_STORE = ".store"  # the ending of Tantivy's document stores
 MARK = re.compile(r"[0-9a-f]{32}")
 """A pack's name, and what tells one manifest of a shard from the next: 16 random bytes in hex."""
 
@@ -22,6 +23,16 @@ class Pack(msgspec.Struct, frozen=True, array_like=True):
     name: str
     size: int  # bytes on disk
     files: tuple[tuple[str, int], ...]  # name and bytes of each
+
+    @property
+    def live_bytes(self) -> int:
+        """What its files take in memory."""
+        return sum(size for _, size in self.files)
+
+    @property
+    def is_shown(self) -> bool:
+        """Whether it is a document store: what is shown of a hit, and nothing that finding and counting need."""
+        return len(self.files) == 1 and self.files[0][0].endswith(_STORE)
 
 
 class Manifest(msgspec.Struct, frozen=True, array_like=True):
@@ -41,7 +52,7 @@ class Manifest(msgspec.Struct, frozen=True, array_like=True):
     @property
     def live_bytes(self) -> int:
         """What it takes in memory."""
-        return sum(size for pack in self.packs for _, size in pack.files) + len(self.meta)
+        return sum(pack.live_bytes for pack in self.packs) + len(self.meta)
 
     @property
     def sealed_bytes(self) -> int:

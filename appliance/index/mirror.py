@@ -7,6 +7,7 @@ removed. Whenever that ends, the manifest on the disk is the old or the new one 
 from __future__ import annotations
 
 import contextlib
+import mmap
 import os
 import re
 import shutil
@@ -22,14 +23,16 @@ from appliance.files import FILES, Files, create_directory, write_all
 from appliance.index import manifest as m
 from appliance.index import schema
 from appliance.index.place import Place
-from appliance.index.sealing import BLOCK, read_sealed, write_sealed
+from appliance.sealing import BLOCK, read_sealed, write_sealed
 
 _SHARD = re.compile(r"\d{5}")
 _PARTS = 6  # files that every segment has
 _TRIES = 20
 _LARGE = 2**21  # bytes of a file that has a pack of its own
 _AT_A_TIME = 2  # packs that are restored side by side
+_END, _LEAST_END = 16, 4096  # of a document store: where in it the documents are is at most a twentieth
 _NEW = ".new"
+_INFO = b"mailkeep index v1\x00"
 
 Stamp = tuple[int, int, int]
 """What tells that a file was replaced: time, inode, size."""
@@ -192,18 +195,21 @@ class Mirror:
 
     # -- restoring --------------------------------------------------------------------------------------------
 
-    def restore(self, shard: int, found: m.Manifest, folder: Path) -> None:
+    def restore(self, shard: int, found: m.Manifest, folder: Path, *, shown: bool = True) -> None:
         """Lay the shard's files out in the new folder ``folder``, for Tantivy to open.
+
+        Not ``shown``, the large document stores are hollow: no hit can be shown until ``restore_shown``. They are half
+        of an index, and counting does without them.
 
         Raises DamageError where a pack is missing or not what was written, OSError where the disk or the memory does
         not play along; there is no folder then.
         """
         folder.mkdir(mode=0o700)
         try:
-            with ThreadPoolExecutor(_AT_A_TIME) as threads:
-                largest_first = sorted(found.packs, key=lambda pack: -pack.size)
-                for done in [threads.submit(self._unpack, shard, pack, folder) for pack in largest_first]:
-                    done.result()
+            hollow = [] if shown else [pack for pack in found.packs if pack.is_shown]
+            self._unpack_all(shard, [pack for pack in found.packs if pack not in hollow], folder)
+            for pack in hollow:
+                self._hollow(shard, pack, folder)
             names = [name for pack in found.packs for name, _ in pack.files]
             self._lay(folder / "meta.json", [found.meta])
             # Tantivy removes only files that it knows to be its own.
@@ -212,36 +218,79 @@ class Mirror:
             shutil.rmtree(folder, ignore_errors=True)
             raise
 
+    def restored_bytes(self, found: m.Manifest, *, shown: bool) -> int:
+        """What ``restore`` takes in memory."""
+        return found.live_bytes - (0 if shown else sum(_hole(pack) for pack in found.packs if pack.is_shown))
+
+    def restore_shown(self, shard: int, found: m.Manifest, folder: Path) -> None:
+        """Lay out what ``restore`` left out, for whoever opens ``folder`` from now on: who has it open already goes on
+        with hollow stores. Raises as ``restore`` does; the folder is of no use then."""
+        stores = [pack for pack in found.packs if pack.is_shown]
+        for name in (name for pack in stores for name, _ in pack.files):
+            self._files.unlink(folder / name)
+        self._unpack_all(shard, stores, folder)
+
+    def _unpack_all(self, shard: int, packs: Iterable[m.Pack], folder: Path) -> None:
+        with ThreadPoolExecutor(_AT_A_TIME) as threads:
+            largest_first = sorted(packs, key=lambda pack: -pack.size)
+            for done in [threads.submit(self._unpack, shard, pack, folder) for pack in largest_first]:
+                done.result()
+
     def _unpack(self, shard: int, pack: m.Pack, folder: Path) -> None:
-        try:
+        with _present():
             stream = _Stream(self._read(shard, pack.name))
             for name, size in pack.files:
                 self._lay(folder / name, stream.take(size))
             stream.end()
-        except FileNotFoundError as error:
-            raise DamageError("A file of the sealed index is missing. It is made anew from the log.") from error
 
-    def _lay(self, path: Path, pieces: Iterable[bytes | memoryview]) -> None:
+    def _hollow(self, shard: int, pack: m.Pack, folder: Path) -> None:
+        """A store of which only the end is there, which is all that Tantivy looks at when it opens it. The rest is a
+        hole, which takes no memory."""
+        ((name, size),) = pack.files
+        hole = _hole(pack)
+        with _present():
+            stream = _Stream(self._read(shard, pack.name, skip=hole // BLOCK))
+            for _ in stream.take(hole % BLOCK):
+                pass
+            self._lay(folder / name, stream.take(size - hole), hole)
+            stream.end()
+
+    def _lay(self, path: Path, pieces: Iterable[bytes | memoryview], offset: int = 0) -> None:
         descriptor = self._files.create(path, 0o600)
         try:
-            offset = 0
             for piece in pieces:
                 offset = write_all(self._files, descriptor, [piece], offset)
         finally:
             self._files.close(descriptor)
 
-    def _read(self, shard: int, name: str) -> Iterator[bytes]:
-        return read_sealed(self._files, self._folder(shard) / name, self._place.key, self._where(shard, name))
+    def _read(self, shard: int, name: str, *, skip: int = 0) -> Iterator[bytes]:
+        path, where = self._folder(shard) / name, self._where(shard, name)
+        return read_sealed(self._files, path, self._place.key, where, skip=skip)
 
     def _folder(self, shard: int) -> Path:
         return self._place.sealed / f"{shard:05}"
 
     def _where(self, shard: int, name: str) -> bytes:
-        return self._place.identity + shard.to_bytes(4) + name.encode("ascii")
+        return _INFO + self._place.identity + shard.to_bytes(4) + name.encode("ascii")
 
 
 LOCK = "writer.lock"
 """Held by the one process that writes the index."""
+
+
+def _hole(pack: m.Pack) -> int:
+    """Bytes of a document store that are left out for counting: all but the end of it, in pages of memory."""
+    size = pack.live_bytes
+    return max(0, size - max(size // _END, _LEAST_END)) // mmap.PAGESIZE * mmap.PAGESIZE
+
+
+@contextlib.contextmanager
+def _present() -> Iterator[None]:
+    """Turns the absence of a pack into a DamageError."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise DamageError("A file of the sealed index is missing. It is made anew from the log.") from error
 
 
 class _Stream:

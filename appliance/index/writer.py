@@ -18,6 +18,7 @@ from appliance.errors import ConflictError, DamageError, MailkeepError, Unavaila
 from appliance.files import FILES, Files, create_directory
 from appliance.index import live, schema
 from appliance.index import manifest as m
+from appliance.index.engine import keep_memory_flat
 from appliance.index.mirror import LOCK, Mirror, Stamp
 from appliance.index.place import Place
 from appliance.index.shard_writer import ShardWriter
@@ -64,6 +65,7 @@ class IndexWriter:
         self._heap = heap
         self._files = files
         self._clock = clock
+        keep_memory_flat()
         self._mirror = Mirror(place, files=files)
         place.sealed.parent.mkdir(parents=True, exist_ok=True)
         create_directory(files, place.sealed)

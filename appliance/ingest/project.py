@@ -17,7 +17,7 @@ from functools import partial
 from typing import NamedTuple
 
 from appliance.catalogue.store import Catalogue, Changed, Projected, RecordRow
-from appliance.errors import DamageError, NotFoundError, StorageError
+from appliance.errors import DamageError, NotFoundError, StorageError, UnavailableError
 from appliance.extract.pool import ExtractPool
 from appliance.extract.protocol import Described
 from appliance.index.shard import shard_of
@@ -77,7 +77,8 @@ class Projector:
     """Follows the log with one catalogue and one index.
 
     ``create_user`` is asked to make a user for an unknown address where the mailbox's rule says so; it is None
-    during a rebuild, when those users are in the log already.
+    during a rebuild, when those users are in the log already. ``everything`` projects volumes that are on replicas
+    only, too, as a rebuild has to; otherwise they are projected when they are here.
     """
 
     def __init__(
@@ -90,6 +91,7 @@ class Projector:
         index: IndexWriter,
         pool: ExtractPool,
         create_user: Callable[[str], None] | None = None,
+        everything: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._reader = reader
@@ -99,6 +101,7 @@ class Projector:
         self._index = index
         self._pool = pool
         self._create_user = create_user
+        self._everything = everything
         self._clock = clock
         self._lookup_key = keyring.key("settings-lookup")
         self._message_key = keyring.key("catalogue-lookup")
@@ -111,6 +114,7 @@ class Projector:
         self._passed: dict[str, int] = {}
         self._left_alone: dict[str, float] = {}
         self._caught_up = _NEVER
+        self._behind: dict[int, float] = {}
         self._uncommitted = 0
         self._committed_at = clock()
         self.damaged: list[str] = []
@@ -203,11 +207,15 @@ class Projector:
         for volume in self._reader.volumes():
             if volume.path in self._finished or volume.mailbox == SYSTEM_MAILBOX or self._is_sealed(volume.mailbox):
                 continue
+            if volume.absent and not self._everything:
+                continue
             if self._left_alone.get(volume.path, 0.0) > self._clock():
                 continue
             try:
                 yield from self._records_of(volume)
-            except (StorageError, NotFoundError) as error:
+            except (StorageError, NotFoundError, UnavailableError) as error:
+                if self._everything and isinstance(error, UnavailableError):
+                    raise
                 # A sector that cannot be read, or keys that this box does not have: no reason to keep the others.
                 log.error("%s is left alone for a while: %s", volume.path, error.message)
                 self._left_alone[volume.path] = self._clock() + AGAIN_SECONDS
@@ -267,7 +275,7 @@ class Projector:
         self._cursors.update(cursors)
         read = {one.ref.record_id: one for one in batch}
         self._index_messages(changed, read)
-        if changed:
+        if changed and not self._behind:
             self._caught_up = changed[-1].change
 
     def _projected(self, one: _Read) -> Projected:
@@ -328,31 +336,53 @@ class Projector:
         if change == self._caught_up:
             return
         for shard in self._catalogue.newest_changes():
+            if self._behind.get(shard, 0.0) > self._clock():
+                continue
+            self._behind.pop(shard, None)
             while changed := self._catalogue.changed_after(shard, self._index.reached(shard), REREAD):
                 self._index_messages(changed, {})
                 self._commit_index()
-        self._caught_up = change
+                if shard in self._behind:
+                    break
+        self._caught_up = _NEVER if self._behind else change
 
     def _index_messages(self, changed: Sequence[Changed], read: dict[bytes, _Read]) -> None:
         """Put the documents of these messages, in the order of the change sequence.
 
-        ``read`` holds records that are in memory anyway; the others are read from the log again.
+        ``read`` holds records that are in memory anyway; the others are read from the log again. A shard with a message
+        that no replica gives just now is left at the number before it, and caught up later; the others go on.
         """
         rows = self._catalogue.records_of_many([one.n for one in changed])
         for one in changed:
-            facts: MessageFacts | None = None
-            people: set[Participant] = set()
-            for row in rows[one.n][:MOST_ENVELOPES]:
-                form = read.get(row.record_id) or self._read_again(row)
-                if form is not None:
-                    facts = facts or form.described.facts
-                    people.update(self._people(row, form))
+            if one.shard in self._behind:
+                continue
+            try:
+                facts, people = self._told(rows[one.n][:MOST_ENVELOPES], read)
+            except UnavailableError as error:
+                if self._everything:
+                    raise
+                log.error("mail of shard %s becomes searchable later: %s", one.shard, error.message)
+                self._behind[one.shard] = self._clock() + AGAIN_SECONDS
+                continue
             if facts is None:
                 self._index.skip(shard=one.shard, change=one.change)
             else:
                 made = document(one.message, facts, rows[one.n], people, self._doors)
                 self._index.put(made, shard=one.shard, change=one.change)
             self._uncommitted += 1
+
+    def _told(
+        self, rows: Sequence[RecordRow], read: dict[bytes, _Read]
+    ) -> tuple[MessageFacts | None, set[Participant]]:
+        """What the records of one message say, and of whom. Raises UnavailableError where one cannot be fetched."""
+        facts: MessageFacts | None = None
+        people: set[Participant] = set()
+        for row in rows:
+            form = read.get(row.record_id) or self._read_again(row)
+            if form is not None:
+                facts = facts or form.described.facts
+                people.update(self._people(row, form))
+        return facts, people
 
     def _read_again(self, row: RecordRow) -> _Read | None:
         try:

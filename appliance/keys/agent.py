@@ -75,6 +75,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--socket", type=Path, required=True)
     parser.add_argument("--secrets", type=Path, required=True, help="folder for the roles' secrets")
     parser.add_argument("--pull-secret", type=Path, required=True, help="the pull server's, which lies elsewhere")
+    parser.add_argument("--replica-secret", type=Path, required=True, help="the replicator's, which does too")
     parser.add_argument("--keyfile", type=Path)
     parser.add_argument("--passphrase-stdin", action="store_true")
     parser.add_argument(_LISTENING, type=int, help=argparse.SUPPRESS)
@@ -129,8 +130,9 @@ def _credential() -> bytes | None:
 def _role_secrets(given: argparse.Namespace) -> dict[str, Role]:
     """Roles by secret; new ones at each start, but not when the agent was locked: its callers know them."""
     roles: dict[str, Role] = {}
+    elsewhere = {"pull": given.pull_secret, "replica": given.replica_secret}
     for role in ROLES:
-        path = given.pull_secret if role == "pull" else given.secrets / f"{role}.key"
+        path = elsewhere.get(role, given.secrets / f"{role}.key")
         if given.listening is None:
             secret = secrets.token_hex(_SECRET_BYTES)
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

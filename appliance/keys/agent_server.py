@@ -26,7 +26,7 @@ from appliance import framing
 from appliance.errors import ForbiddenError, LockedError, MailkeepError, UnavailableError, UsageError
 from appliance.framing import failure_of
 from appliance.keys import agent_wire as wire
-from appliance.keys.agent_wire import MAY, Answer, Request, Role
+from appliance.keys.agent_wire import MAY, PURPOSES, Answer, Request, Role
 from appliance.keys.mailbox_keys import UnlockedMailbox
 from appliance.keys.vault import Vault
 
@@ -35,7 +35,9 @@ log = logging.getLogger(__name__)
 HELLO_SECONDS = 5.0
 MOST_STRANGERS = 64
 """Connections that have not said who they are; of more, the oldest go."""
-MOST_CONNECTIONS: Mapping[Role, int] = {"archiver": 256, "projector": 64, "box": 64, "pull": 1024}
+MOST_CONNECTIONS: Mapping[Role, int] = {
+    "archiver": 256, "projector": 64, "box": 64, "pull": 1024, "replica": 16,
+}  # fmt: skip
 """Connections of one role at a time: a flood in one leaves the others their threads."""
 
 _ACCEPT_PAUSE = 0.1
@@ -165,6 +167,7 @@ class Session:
     def __init__(self, vault: Vault, role: Role) -> None:
         self._vault = vault
         self._may = MAY[role]
+        self._purposes = PURPOSES.get(role)
         self._opened: UnlockedMailbox | None = None
         self.locked = False
         """Whether the agent was told to lock."""
@@ -207,7 +210,7 @@ class Session:
                 vault.keys.refresh()
                 return vault.keys.digest
             case wire.Key(purpose):
-                return vault.keys.key(purpose)
+                return self._key(purpose)
             case wire.ContentKey(mailbox):
                 return vault.keys.content_key(mailbox)
             case wire.VolumeKey(mailbox, sealed, info):
@@ -221,6 +224,11 @@ class Session:
             case wire.Granted(grant):
                 return vault.granted(grant)
         return _manage(vault, request)
+
+    def _key(self, purpose: str) -> bytes:
+        if self._purposes is not None and purpose not in self._purposes:
+            raise ForbiddenError("The key agent does not give this key to this caller.")
+        return self._vault.keys.key(purpose)
 
     def _open(self, mailbox: bytes, secret: str, client: str) -> str:
         if self._opened is not None:

@@ -23,7 +23,7 @@ LARGEST_ANSWER = 1024 * 1024
 LONGEST_WAIT = 60.0
 """Seconds that ``Wait`` waits at most."""
 
-Role = Literal["archiver", "projector", "box", "pull"]
+Role = Literal["archiver", "projector", "box", "pull", "replica"]
 ROLES: tuple[Role, ...] = get_args(Role)
 
 
@@ -234,6 +234,7 @@ _Kinds = frozenset[type[Request]]
 
 _SELF: _Kinds = frozenset({State, Wait})
 _USING: _Kinds = frozenset({Vouch, Key, ContentKey, VolumeKey})
+_SEALING_REPLICAS: _Kinds = frozenset({Vouch, Key})
 _OPENING: _Kinds = frozenset({OpenMailbox, OpenedVolumeKey})
 _CHANGING: _Kinds = frozenset({
     Slots, AddPassphrase, AddKeyfile, AddCredential, BeginRecoveryKey, ConfirmRecoveryKey, ChangePassphrase,
@@ -247,8 +248,14 @@ MAY: dict[Role, frozenset[type[Request]]] = {
     "box": _ALL,
     "projector": _SELF | _USING,
     "pull": _OPENING,
+    "replica": _SELF | _SEALING_REPLICAS,
 }
 """What each role may ask."""
+
+SERVICE = "service"
+"""The purpose of the key that seals what names a replica; it opens no mail."""
+PURPOSES: dict[Role, frozenset[str]] = {"replica": frozenset({SERVICE})}
+"""Whose keys a role may have, where it may not have all."""
 
 _decoder: msgspec.msgpack.Decoder[Request] = msgspec.msgpack.Decoder(Union[tuple(_ALL)])  # noqa: UP007 - made from a set
 

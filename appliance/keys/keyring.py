@@ -106,6 +106,18 @@ class Keyring:
         """The keyring at ``path``. Raises KeyringError where it is missing or cannot be read."""
         return cls(path, stored.load(path, files), argon2=argon2, files=files)
 
+    @classmethod
+    def parse(
+        cls,
+        content: bytes,
+        path: Path,
+        *,
+        argon2: Argon2 = Argon2(),  # noqa: B008 - frozen
+        files: Files = FILES,
+    ) -> Keyring:
+        """As ``load``, of bytes that are to lie at ``path``, such as a replica's. Raises KeyringError."""
+        return cls(path, stored.parse(content, path), argon2=argon2, files=files)
+
     @property
     def archive_id(self) -> UUID:
         """The archive's id."""

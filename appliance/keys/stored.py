@@ -127,10 +127,20 @@ class KeyringFile(msgspec.Struct, frozen=True):
 
     keyring: KeyringData
     mac: bytes
+    recovery_mac: bytes  # as ``mac``, of the keyring with no other slots than the recovery key's
 
     def is_authentic(self, appliance_key: bytes) -> bool:
         """Whether somebody with the appliance key wrote it."""
-        return hmac.compare_digest(_mac(self.keyring, appliance_key), self.mac)
+        return hmac.compare_digest(_mac(self.keyring, appliance_key), self.mac) and hmac.compare_digest(
+            _mac(recovery_only(self.keyring), appliance_key), self.recovery_mac
+        )
+
+    def for_replica(self) -> bytes:
+        """The bytes of a keyring that the recovery key alone opens; no key is needed to make it of the whole one.
+
+        A passphrase may be guessed and a keyfile copied: neither is to open what lies on somebody else's storage.
+        """
+        return _bytes(KeyringFile(recovery_only(self.keyring), self.recovery_mac, self.recovery_mac))
 
 
 def purpose_key(key: bytes, purpose: str) -> bytes:
@@ -157,13 +167,18 @@ def id_of(salt: bytes) -> str:
 
 def encode(data: KeyringData, appliance_key: bytes) -> bytes:
     """The file's bytes."""
-    return msgspec.json.format(msgspec.json.encode(KeyringFile(data, _mac(data, appliance_key)))) + b"\n"
+    return _bytes(KeyringFile(data, _mac(data, appliance_key), _mac(recovery_only(data), appliance_key)))
+
+
+def recovery_only(data: KeyringData) -> KeyringData:
+    """The same with no other slots than the recovery key's."""
+    return msgspec.structs.replace(data, slots=tuple(slot for slot in data.slots if slot.kind == "recovery"))
 
 
 def load(path: Path, files: Files) -> KeyringFile:
     """What the file holds; its MAC is not checked. Raises KeyringError where it is missing or cannot be read."""
     try:
-        stored = msgspec.json.decode(read_file(files, path), type=KeyringFile)
+        content = read_file(files, path)
     except FileNotFoundError as error:
         raise KeyringError(
             f"There is no keyring at {path}. `mailkeep init` makes a new archive; an existing one needs its "
@@ -171,6 +186,13 @@ def load(path: Path, files: Files) -> KeyringFile:
         ) from error
     except OSError as error:
         raise KeyringError(f"The keyring {path} cannot be read ({error.strerror}).") from error
+    return parse(content, path)
+
+
+def parse(content: bytes, path: Path) -> KeyringFile:
+    """As ``load``, of bytes that lie, or are to lie, at ``path``."""
+    try:
+        stored = msgspec.json.decode(content, type=KeyringFile)
     except msgspec.DecodeError as error:
         raise KeyringError(
             f"The keyring {path} is damaged. Put back a copy of it: without it no mail can be read."
@@ -190,6 +212,10 @@ def digest(data: KeyringData) -> bytes:
 def now() -> int:
     """Microseconds since 1970-01-01 UTC."""
     return time.time_ns() // 1000
+
+
+def _bytes(file: KeyringFile) -> bytes:
+    return msgspec.json.format(msgspec.json.encode(file)) + b"\n"
 
 
 def _mac(data: KeyringData, appliance_key: bytes) -> bytes:

@@ -123,6 +123,11 @@ def erased_folder(data: Path) -> Path:
     return data / "gateway" / "erased"
 
 
+def roll_path(data: Path) -> Path:
+    """What whoever wants all volumes closed now replaces; the workers and the archiver look at it (docs/format.md)."""
+    return data / "gateway" / "roll"
+
+
 def stats_folder(data: Path) -> Path:
     """Where the workers publish; the one folder besides ``volumes`` that they may write to."""
     return data / "run" / "gateway"

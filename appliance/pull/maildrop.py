@@ -10,7 +10,8 @@ import threading
 from array import array
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Container
+from collections.abc import Callable, Collection, Iterable
+from itertools import repeat
 from pathlib import Path
 
 from appliance.mail.published import erased_folder
@@ -38,6 +39,8 @@ class VolumeMessages:
         self.standing = False, 0
         """Whether an archive volume stood in its place at the last look, and the bytes of that."""
         self.finished = False
+        self.absent = False
+        """Whether it is on replicas only. If it was here before, its messages are known all the same."""
         self._mailbox = volume.mailbox
         self._ids = bytearray()
         self._offsets = array("Q")
@@ -67,6 +70,11 @@ class VolumeMessages:
         """Where the record begins in the volume."""
         return self._offsets[index]
 
+    @property
+    def unknown(self) -> bool:
+        """Whether it has to be brought here before its messages can be listed."""
+        return self.absent and not self.finished
+
     def first_behind(self, offset: int) -> int:
         """The first message that begins behind ``offset``; the number of messages where none does."""
         return bisect_right(self._offsets, offset)
@@ -90,15 +98,16 @@ class VolumeMessages:
 class Maildrop:
     """The messages of one mailbox at one moment, numbered from 0 in the order of their volumes' creation."""
 
-    def __init__(self, volumes: list[VolumeMessages], erased: Container[bytes]) -> None:
+    def __init__(self, volumes: list[VolumeMessages], erased: Collection[bytes]) -> None:
         self._volumes = volumes
         self._volume_of = array("I")
         self._index_of = array("I")
         for number, volume in enumerate(volumes):
-            for index in range(len(volume)):
-                if volume.record_id(index) not in erased:
-                    self._volume_of.append(number)
-                    self._index_of.append(index)
+            kept: Iterable[int] = range(len(volume))
+            if erased:
+                kept = [index for index in kept if volume.record_id(index) not in erased]
+            self._index_of.extend(kept)
+            self._volume_of.extend(repeat(number, len(self._index_of) - len(self._volume_of)))
 
     def __len__(self) -> int:
         return len(self._index_of)
@@ -123,18 +132,28 @@ class Maildrop:
 class Maildrops:
     """Looks into mailboxes. Threads may share it."""
 
-    def __init__(self, data: Path, seal_key: SealKey | None = None, *, most_kept: int = _MOST_KEPT) -> None:
-        """Archive volumes count where ``seal_key`` signed them; without it they are believed as they are."""
+    def __init__(
+        self,
+        data: Path,
+        seal_key: SealKey | None = None,
+        *,
+        fetch: Callable[[str], None] | None = None,
+        most_kept: int = _MOST_KEPT,
+    ) -> None:
+        """Archive volumes count where ``seal_key`` signed them; without it they are believed as they are.
+
+        ``fetch`` as for ``LogReader``.
+        """
         self._data = data
-        self._reader = LogReader(data / "volumes", seal_key=seal_key)
+        self._reader = LogReader(data / "volumes", seal_key=seal_key, fetch=fetch)
         self._most_kept = most_kept
         self._lock = threading.Lock()
         self._kept: OrderedDict[bytes, _Kept] = OrderedDict()
 
     def look(self, mailbox: bytes) -> Maildrop:
-        """What the mailbox holds now, without what is erased. Raises StorageError."""
+        """What the mailbox holds now on this disk, without what is erased. Raises StorageError."""
         erased = read_erased(self._data, mailbox)  # first: what is erased meanwhile may be seen once more, never less
-        return Maildrop(self.volumes(mailbox), erased)
+        return Maildrop([volume for volume in self.volumes(mailbox) if not volume.absent], erased)
 
     def volumes(self, mailbox: bytes) -> list[VolumeMessages]:
         """The mailbox's volumes, oldest first, erased records among the rest. Raises StorageError."""
@@ -147,12 +166,21 @@ class Maildrops:
         self._forget()
         return found
 
+    def bring(self, mailbox: bytes, path: str) -> VolumeMessages:
+        """A volume that was on replicas only, here. Raises NotFoundError, StorageError, UnavailableError."""
+        self._reader.bring(path)
+        return next(one for one in self.volumes(mailbox) if one.path == path)
+
     def _read_on(self, kept: _Kept, volume: VolumeInfo) -> VolumeMessages:
         known = kept.volumes.get(volume.path)
-        if known is None or (volume.archived, volume.stored if volume.archived else 0) != known.standing:
+        standing = volume.archived, volume.stored if volume.archived else 0
+        if known is None or (standing != known.standing and not volume.absent):
             # Another file stands in its place now, from which erased records were dropped: then no list names them.
             known = VolumeMessages(volume)
-            known.standing = volume.archived, volume.stored if volume.archived else 0
+            known.standing = standing
+        known.absent = volume.absent
+        if volume.absent:
+            return known
         if not known.finished:
             for found in self._reader.listed(volume, known.scanned_to):
                 if isinstance(found, RecordRef) and found.type == RecordType.MESSAGE:

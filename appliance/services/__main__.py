@@ -1,9 +1,10 @@
-"""The archive's own processes: ``python -m appliance.services archiver|projector --data DIR``.
+"""The archive's own processes: ``python -m appliance.services archiver|projector|replicator --data DIR``.
 
 The archiver answers calls, writes settings and the audit trail, and signs volumes. The projector follows the log
-and writes catalogue and index. Both have their keys from the key agent and wait for it to be unlocked; when it is
-locked, or dies, they end, and whoever started them starts them again to wait. Each prints ``ready`` on a line of its
-own when it works, or waits.
+and writes catalogue and index. The replicator copies the archive to its remotes. All have their keys from the key
+agent and wait for it to be unlocked; when it is locked, or dies, they end, and whoever started them starts them again
+to wait. Only the replicator may have its one key otherwise, and work on meanwhile. Each prints ``ready`` on a line of
+its own when it works, or waits.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -39,7 +41,7 @@ PAUSE = 0.1
 def main() -> int:
     """Run one process until SIGTERM."""
     parser = argparse.ArgumentParser(prog="appliance.services")
-    parser.add_argument("role", choices=("archiver", "projector"))
+    parser.add_argument("role", choices=("archiver", "projector", "replicator"))
     parser.add_argument("--data", type=Path, required=True)
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format=f"{arguments.role}: %(levelname)s %(message)s", stream=sys.stderr)
@@ -50,12 +52,10 @@ def main() -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     paths = Paths(arguments.data.absolute())
-    duty = Duty(agent_of(paths, arguments.role), stop)
+    run, agent_role = _ROLES[arguments.role]
+    duty = Duty(agent_of(paths, agent_role), stop)
     try:
-        if arguments.role == "archiver":
-            run_archiver(paths, duty)
-        else:
-            run_projector(paths, duty)
+        run(paths, duty)
     except LockedError:
         return EXIT_LOCKED
     except MailkeepError as error:
@@ -113,6 +113,7 @@ def run_archiver(paths: Paths, duty: Duty) -> None:
     from appliance.services.generations import remove_live
     from appliance.services.locked import Locked
     from appliance.services.mailboxes import publish
+    from appliance.services.rolling import Roller
     from appliance.services.server import Server
     from appliance.services.signing import Signer
 
@@ -131,17 +132,21 @@ def run_archiver(paths: Paths, duty: Duty) -> None:
     publish(archive)
     archive.open_projections()
     signer = Signer(archive)
+    roller = Roller(archive)
     server.answer_with(dispatcher)
     locked.opened(archive)
     if not waiting:
         server.start()
         _ready()
     signer.start()
+    roller.start()
     dispatcher.timestamping.start()
     dispatcher.compactions.start()
+    dispatcher.replicas.start()
     duty.stop.wait()
     server.close()
     dispatcher.close()
+    roller.close()
     signer.close()
     archive.close()
 
@@ -163,6 +168,32 @@ def run_projector(paths: Paths, duty: Duty) -> None:
         _ready()
     projecting.run(duty.stop)
     projecting.close()
+
+
+def run_replicator(paths: Paths, duty: Duty) -> None:
+    """Replicate until the duty ends; while the archive is locked too, where the box has the key for that."""
+    from appliance.services.replicator.process import keys_of_agent, keys_on_the_box, work
+
+    keys = None
+    if not duty.begins_unlocked():
+        keys = keys_on_the_box(paths)
+        if keys is None:
+            _ready()
+            if not duty.await_unlocked():
+                return
+    if keys is None:
+        duty.watch()
+        keys = keys_of_agent(paths)
+    else:
+        threading.Thread(target=_begin_anew_when_unlocked, args=(duty,), daemon=True).start()
+    work(paths, keys, duty.stop, _ready)
+
+
+def _begin_anew_when_unlocked(duty: Duty) -> None:
+    """The agent's key counts before one that lies on the box, which may be another archive's."""
+    if duty.await_unlocked():
+        duty.locked = True
+        duty.stop.set()
 
 
 def _await_archiver(paths: Paths, stop: threading.Event) -> bool:
@@ -201,6 +232,14 @@ def _create_user(paths: Paths, address: str) -> None:
 
 def _ready() -> None:
     print("ready", flush=True)
+
+
+_ROLES: Mapping[str, tuple[Callable[[Paths, Duty], None], str]] = {
+    "archiver": (run_archiver, "archiver"),
+    "projector": (run_projector, "projector"),
+    "replicator": (run_replicator, "replica"),
+}
+"""What each process does, and its role for the key agent."""
 
 
 if __name__ == "__main__":

@@ -324,6 +324,101 @@ class AuditPage(msgspec.Struct, frozen=True):
     lines: tuple[AuditLine, ...]
 
 
+class RunInfo(msgspec.Struct, frozen=True):
+    """A run of the replicator, as the history shows it; with ``done`` and what follows while it is under way."""
+
+    id: int
+    remote: str  # empty for what concerns all remotes together
+    kind: Literal["replicate", "sample", "check", "rehearse", "release", "fill"]
+    asked: bool  # by somebody; else it was due
+    state: Literal["waiting", "running", "done", "failed", "stopped"]
+    queued_at: int
+    begun_at: int | None = None
+    ended_at: int | None = None
+    words: str = ""  # how it ended
+    bytes: int = 0
+    rate: float = 0.0  # bytes a second
+    times: int = 1  # how often it failed like this, one after the other
+    lines: tuple[str, ...] = ()  # its log
+    done: int = 0  # bytes
+    total: int = 0  # 0 where it is not known yet
+    eta: float | None = None  # seconds that are left
+    what: str = ""  # what it is at
+
+
+class ReplicaState(msgspec.Struct, frozen=True):
+    """How far a remote is."""
+
+    name: str
+    state: Literal["new", "current", "behind", "failing", "paused", "superseded"]
+    interval: int = 300  # seconds
+    reached_at: int | None = None  # everything confirmed before is there
+    lag_seconds: float = 0.0  # since then; 0 where nothing has come in since
+    waiting: int = 0  # messages that are not there yet
+    waiting_bytes: int = 0
+    last_at: int | None = None  # when a run last ended well
+    next_at: int | None = None  # when the next one begins by itself
+    epoch: int = 0
+    generation: int = 0
+    records: int = 0  # in that generation
+    free: int | None = None  # bytes on the remote, where it tells
+    used: int | None = None
+    trouble: str = ""  # why the last run failed, or why nothing is written there any more
+    failures: int = 0
+    unsound: str = ""  # what a check found last that is not as it should be
+    checked_at: int | None = None  # when it was last checked in full and found whole
+    rehearsed_at: int | None = None  # when a restore from it was last rehearsed and went well
+    run: RunInfo | None = None  # under way
+
+
+class RemoteOption(msgspec.Struct, frozen=True):
+    """One of a remote's options; ``value`` is empty where it is a secret, which nobody is shown."""
+
+    key: str
+    value: str
+    secret: bool = False
+
+
+class RemoteInfo(msgspec.Struct, frozen=True):
+    """A remote as it is set up, and how far it is."""
+
+    name: str
+    type: str
+    path: str
+    options: tuple[RemoteOption, ...]
+    paused: bool
+    interval: int  # seconds between runs: what can be lost at most with the box
+    snapshot_interval: int
+    bandwidth: str
+    transfers: int
+    lock_days: int
+    lock_mode: Literal["GOVERNANCE", "COMPLIANCE"]
+    keep_daily: int
+    keep_weekly: int
+    erased_stay_days: int  # the longest time that an erased message can survive there
+    replica: ReplicaState
+
+
+class RemoteTested(msgspec.Struct, frozen=True):
+    """What trying a remote showed. Bytes a second, 0 where it did not come so far."""
+
+    passed: bool
+    written: bool
+    read: bool
+    deleted: bool
+    up: float
+    down: float
+    free: int | None
+    words: str
+
+
+class ReplicationSettings(msgspec.Struct, frozen=True):
+    """What holds for all remotes together."""
+
+    keep_local_days: int  # volumes that are older may be on replicas only; 0: all stay here
+    rehearsal: bool  # once a week
+
+
 class Alarm(msgspec.Struct, frozen=True):
     """Something an administrator should look at."""
 
@@ -367,6 +462,8 @@ class Status(msgspec.Struct, frozen=True):
     memory_locked: bool = True  # no key can be swapped out
     slots: tuple[str, ...] = ()  # the kinds of ways to the appliance key
     index_live_bytes: int = 0  # of the search index in memory
+    replicas: tuple[ReplicaState, ...] = ()
+    only_here: int = 0  # messages that no replica has
 
 
 class JobInfo(msgspec.Struct, frozen=True):

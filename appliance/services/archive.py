@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 
 from appliance.catalogue.store import Catalogue
+from appliance.cloud.fetching import Fetcher
 from appliance.errors import ConflictError, NotFoundError, StorageError
 from appliance.extract.pool import ExtractPool
 from appliance.index import live
@@ -26,6 +27,8 @@ from appliance.services.chain import SharedChain
 from appliance.services.generations import Generation, Generations
 from appliance.services.paths import Paths
 from appliance.services.principal import Principal
+from appliance.services.replica_states import ReplicaStates, Seen
+from appliance.services.replicator.history import Standing
 from appliance.services.sealed import SealedMail
 from appliance.services.seals import SealFiles
 from appliance.settings import events
@@ -61,7 +64,9 @@ class Archive:
         self.settings = Settings(
             paths.settings, column_key=keyring.key("settings"), lookup_key=keyring.key("settings-lookup")
         )
-        self.reader = LogReader(paths.volumes, keyring)
+        self.fetch = Fetcher(paths.replica_socket)
+        """Gets back a volume that is on replicas only."""
+        self.reader = LogReader(paths.volumes, keyring, fetch=self.fetch)
         self.writer = LogWriter(paths.volumes, ARCHIVER, reserve=0)
         self.system_log = SystemLog(
             reader=self.reader, writer=self.writer, keyring=keyring, settings=self.settings, clock=clock
@@ -75,6 +80,8 @@ class Archive:
         """The chain of seals, by number."""
         self.backlog = Backlog(self.reader, paths.volumes, self.sealed)
         """What is in the log, and not searchable yet."""
+        self.replica_states = ReplicaStates(paths, self.reader)
+        """How far the remotes are."""
         self.directory = threading.RLock()
         """Held from looking whose an address is until it is given to somebody."""
         self.gateway_is_told = False
@@ -94,6 +101,7 @@ class Archive:
         if self._open is not None:
             self._open[2].close()
             self._open[1].close()
+        self.replica_states.close()
         self.settings.close()
         os.close(self._lock)
 
@@ -150,6 +158,11 @@ class Archive:
             return self.keyring.is_sealed(mailbox)
         except NotFoundError:
             return False
+
+    def see_replicas(self, records: int) -> Seen:
+        """How far the remotes are that are set up, where the log has ``records`` messages."""
+        set_up = {one.name: Standing(interval=one.interval, paused=one.paused) for one in self.settings.remotes()}
+        return self.replica_states.see(self.clock(), records, set_up)
 
     # -- settings ---------------------------------------------------------------------------------------------
 

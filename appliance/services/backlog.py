@@ -35,14 +35,18 @@ class LogCount(msgspec.Struct, frozen=True):
     waiting: int
     oldest: int | None
     damaged: int
+    absent: int  # of the volumes are on replicas only; their records wait, too, where they are not in the catalogue
 
 
 class _Counted:
-    """One volume, counted up to ``end``."""
+    """One volume, counted up to ``end``; one that is absent, and was not counted before, by its seal."""
 
-    def __init__(self) -> None:
+    def __init__(self, attested: int | None = None, held: int = 0) -> None:
+        self.by_seal = attested is not None
+        self.elsewhere = max((attested or 0) - held, 0)
+        """Records that have to come back before they can be read in."""
         self.end = 0
-        self.records = 0
+        self.records = attested or 0
         self.damaged = 0
         self.offsets = array("q")
         self.times = array("q")
@@ -86,9 +90,10 @@ class Backlog:
                 bytes=sum(one.stored for one in everything),
                 volumes=len(everything),
                 signed=sum(one.sealed for one in everything),
-                waiting=sum(len(one.times) for one in waiting),
+                waiting=sum(len(one.times) + one.elsewhere for one in counted),
                 oldest=min((one.times[0] for one in waiting), default=None),
                 damaged=sum(one.damaged for one in counted) + sealed.damaged,
+                absent=sum(one.absent for one in everything),
             )
 
     def usage(self, catalogue: Catalogue) -> dict[bytes, Usage]:
@@ -132,7 +137,13 @@ class Backlog:
     def _follow(self, volume: VolumeInfo, cursor: int, finished: bool, held: int) -> None:
         """Count what is new. ``held`` is the number of the volume's records in the catalogue, at the first look."""
         counted = self._counted.get(volume.path)
-        if counted is None:
+        if volume.absent:
+            if counted is None:
+                known = volume.records if finished else held
+                counted = self._counted[volume.path] = _Counted(volume.records, known)
+            counted.forget_before(volume.size if finished else cursor)
+            return
+        if counted is None or counted.by_seal:
             counted = self._counted[volume.path] = _Counted()
             if finished and volume.sealed and self._attested(volume) == held:
                 # The archiver counted it when it signed it; nothing of it is waiting, and nothing was left out.

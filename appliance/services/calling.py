@@ -67,6 +67,8 @@ def _within_bounds(value: object) -> bool:
             return len(value) <= LONGEST_TEXT
         case bytes():
             return len(value) <= LARGEST_FILE
+        case dict():
+            return len(value) <= MOST_VALUES and all(map(_within_bounds, (*value, *value.values())))
         case list() | tuple():
             return len(value) <= MOST_VALUES and all(map(_within_bounds, value))
         case int():

@@ -7,7 +7,7 @@ may see and do is decided on the other side.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypedDict, TypeVar, Unpack
 
@@ -44,6 +44,23 @@ class MailboxSettings(TypedDict, total=False):
     catch_all: Sequence[str]
     delete_after_pull: bool
     retention_days: int
+
+
+class RemoteSettings(TypedDict, total=False):
+    """What is set for a remote beside its name and its type. Of ``options`` those that are given change, and an empty
+    value takes one away."""
+
+    options: Mapping[str, str]
+    path: str
+    paused: bool
+    interval: int
+    snapshot_interval: int
+    bandwidth: str
+    transfers: int
+    lock_days: int
+    lock_mode: str
+    keep_daily: int
+    keep_weekly: int
 
 
 class Stream:
@@ -321,6 +338,73 @@ class ArchiveClient:
     async def audit(self, token: str, *, find: str = "", offset: int = 0, limit: int = 50) -> api.AuditPage:
         """The audit trail (auditors; administrators see it without what was searched for)."""
         return await self._call("audit", api.AuditPage, token, find=find, offset=offset, limit=limit)
+
+    # -- replicas ---------------------------------------------------------------------------------------------
+
+    async def remotes(self, token: str) -> tuple[api.RemoteInfo, ...]:
+        """All remotes, by name, with how far they are."""
+        return await self._call("remotes", tuple[api.RemoteInfo, ...], token)
+
+    async def remote_add(
+        self, token: str, *, name: str, type: str, **settings: Unpack[RemoteSettings]
+    ) -> api.RemoteInfo:
+        """A new remote; it is replicated to from now on. Raises ConflictError for a name that is taken."""
+        return await self._call("remote_add", api.RemoteInfo, token, name=name, type=type, **settings)
+
+    async def remote_change(self, token: str, *, name: str, **settings: Unpack[RemoteSettings]) -> api.RemoteInfo:
+        """Change what is given."""
+        return await self._call("remote_change", api.RemoteInfo, token, name=name, **settings)
+
+    async def remote_remove(self, token: str, *, name: str) -> None:
+        """Replicate there no more. What lies there stays."""
+        await self._call("remote_remove", None, token, name=name)
+
+    async def remote_test(
+        self,
+        token: str,
+        *,
+        name: str = "",
+        type: str = "",
+        options: Mapping[str, str] | None = None,
+        path: str | None = None,
+    ) -> api.RemoteTested:
+        """Try a remote that is set up, with these changes; or, with ``type``, one that is not set up yet."""
+        return await self._call(
+            "remote_test", api.RemoteTested, token, name=name, type=type, options=options, path=path
+        )
+
+    async def replicate_begin(self, token: str, *, remote: str = "") -> tuple[api.RunInfo, ...]:
+        """Bring one remote, or all that are not paused, up to date. Raises UsageError where there is none."""
+        return await self._call("replicate_begin", tuple[api.RunInfo, ...], token, remote=remote)
+
+    async def replica_verify_begin(
+        self, token: str, *, remote: str = "", full: bool = False
+    ) -> tuple[api.RunInfo, ...]:
+        """Check one replica, or all: some files of it or, with ``full``, whether all of it is there and whole."""
+        return await self._call("replica_verify_begin", tuple[api.RunInfo, ...], token, remote=remote, full=full)
+
+    async def replica_stop(self, token: str, *, id: int) -> None:
+        """Ask a run to end; what it has uploaded is used by the next."""
+        await self._call("replica_stop", None, token, id=id)
+
+    async def replica_history(
+        self, token: str, *, remote: str | None = None, limit: int = 50
+    ) -> tuple[api.RunInfo, ...]:
+        """The runs that are remembered, newest first; with ``remote`` that remote's."""
+        return await self._call("replica_history", tuple[api.RunInfo, ...], token, remote=remote, limit=limit)
+
+    async def replica_settings(self, token: str) -> api.ReplicationSettings:
+        """What holds for all remotes together."""
+        return await self._call("replica_settings", api.ReplicationSettings, token)
+
+    async def replica_settings_set(
+        self, token: str, *, keep_local_days: int | None = None, rehearsal: bool | None = None
+    ) -> api.ReplicationSettings:
+        """Change what is given."""
+        return await self._call(
+            "replica_settings_set", api.ReplicationSettings, token, keep_local_days=keep_local_days,
+            rehearsal=rehearsal,
+        )  # fmt: skip
 
     # -- pulling mail ------------------------------------------------------------------------------------------
 

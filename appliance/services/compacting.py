@@ -29,6 +29,7 @@ from appliance.services.archive import Archive
 from appliance.services.compactor import make_beside, make_here
 from appliance.services.jobs import Jobs, Progress
 from appliance.services.principal import Principal
+from appliance.store.absent import held
 from appliance.store.compaction import Step, plan
 from appliance.store.names import ArchiveName
 from appliance.store.switch import discard_unless_smaller, put_in_place
@@ -171,6 +172,13 @@ class Compactions:
 
     def _step(self, step: Step, report: Callable[[int], None], stopped: Callable[[], bool]) -> int | None:
         """One archive volume; its bytes, None where it was stopped or would have gained nothing."""
+        folder = self._archive.paths.volumes / step.mailbox.hex()
+        with held(folder):  # so that none of the volumes is let go of meanwhile
+            if not all((folder.parent / volume).exists() for volume in step.volumes):
+                return None  # it was before
+            return self._replace(step, report, stopped)
+
+    def _replace(self, step: Step, report: Callable[[int], None], stopped: Callable[[], bool]) -> int | None:
         archive = self._archive
         made = self._make(step, report, stopped)
         if made is None:

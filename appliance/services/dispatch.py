@@ -29,6 +29,7 @@ from appliance.services.paths import Paths
 from appliance.services.principal import Principal
 from appliance.services.proving import Proofs
 from appliance.services.pulling import Pulling
+from appliance.services.replicas import Replicas
 from appliance.services.slots import Slots
 from appliance.services.timestamping import Timestamping
 from appliance.services.verifying import Verifications
@@ -81,6 +82,7 @@ class Dispatcher:
         pulling = Pulling(archive)
         self.timestamping = Timestamping(archive)
         self.compactions = Compactions(archive, jobs)
+        self.replicas = Replicas(archive)
 
         def user_invite(who: Principal, *, ids: Sequence[str] = ()) -> tuple[api.Invitation, ...]:
             return users.user_invite(archive, who, identity, ids=ids)
@@ -94,6 +96,7 @@ class Dispatcher:
         shared = {name: Service(function, archive) for name, function in _OF_THE_ARCHIVE.items()} | _services({
             "export_begin": exports.begin, "jobs": jobs.list, "job": jobs.get, "job_stop": jobs.stop,
             "job_download": exports.download, "user_invite": user_invite,
+            **self.replicas.methods(),
         })  # fmt: skip
         self._signed_in = shared | _services({
             "caller": identity.caller, "sign_out": identity.sign_out, "change_password": identity.change_password,
@@ -104,12 +107,14 @@ class Dispatcher:
             **LocalServices(archive, identity).methods(), **Slots(archive).methods(),
             **locking.LocalLock(archive).methods(), **Verifications(archive, jobs).methods(),
             **Proofs(archive).methods(), **self.timestamping.methods(), **self.compactions.methods(),
+            **self.replicas.for_box(),
         })  # fmt: skip
 
     def close(self) -> None:
         """End what goes on beside the calls."""
         self.timestamping.close()
         self.compactions.close()
+        self.replicas.close()
         self.jobs.close()
 
     @property

@@ -102,13 +102,14 @@ def apply_retention(archive: Archive) -> int:
 def drop_erased(archive: Archive, chain: Chain) -> int:
     """Drop the ciphertext of erased records from the volumes that are sealed. Returns how many records that were.
 
+    What is on replicas only is dropped when it is back.
     ``chain`` is the one that the archiver signs into. A volume that is damaged is left as it is: ``verify`` tells.
     Raises StorageError.
     """
     volumes = archive.paths.volumes
     dropped: Counter[bytes] = Counter()
     for path, (volume, records) in archive.sealed.erased().items():
-        if not volume.sealed:
+        if not volume.sealed or volume.absent:
             continue
         try:
             drop(volumes, path, records, chain, archive.keyring)
@@ -127,13 +128,11 @@ def drop_erased(archive: Archive, chain: Chain) -> int:
 
 
 def publish_erased(archive: Archive, files: Files = FILES) -> None:
-    """Tell the pull server which records are erased whose ciphertext is there still: a file of 16-byte ids for each
-    mailbox that has any. Raises OSError."""
+    """Tell the pull server which records are erased whose ciphertext is there still, or may come back from a replica:
+    a file of 16-byte ids for each mailbox that has any. Raises OSError."""
     folder = published.erased_folder(archive.paths.data)
     create_directory(files, folder)
-    wanted: dict[str, list[bytes]] = {}
-    for info, records in archive.sealed.erased().values():
-        wanted.setdefault(info.mailbox.hex(), []).extend(records)
+    wanted = {mailbox.hex(): records for mailbox, records in archive.sealed.hidden().items()}
     for name, ids in wanted.items():
         content = b"".join(sorted(ids))
         with contextlib.suppress(FileNotFoundError):

@@ -99,33 +99,24 @@ class Identity:
     def principal(self, token: str, client: str) -> Principal:
         """The caller of a session. Raises SignInError when there is no such session."""
         token_hash = _token_hash(token)
-        user = self._archive.settings.session_user(token_hash) if token else None
-        if user is None:
+        found = self._archive.settings.session_of(token_hash) if token else None
+        if found is None:
             raise SignInError("Your session has ended. Sign in again.")
-        with self._archive.settings.read() as database:
-            row = database.get(tables.User, user)
-            if row is None or row.state != "active":
-                raise SignInError("Your session has ended. Sign in again.")
-            roles = frozenset(database.scalars(select(tables.Grant.role).where(tables.Grant.user_id == user)).all())
-            return Principal(
-                id=user, name=row.name, roles=roles | {"user"}, archives=frozenset({user}), client=client,
-                session=token_hash,
-            )  # fmt: skip
+        return Principal(
+            id=found.user, name=found.name, roles=found.roles | {"user"}, archives=frozenset({found.user}),
+            client=client, session=token_hash,
+        )  # fmt: skip
 
     def caller(self, principal: Principal) -> api.Caller:
-        """The caller as a face shows it."""
-        with self._archive.settings.read() as database:
-            row = database.get_one(tables.User, principal.id)
-            address = database.scalar(
-                select(tables.Address.address)
-                .where(tables.Address.user_id == principal.id, tables.Address.until.is_(None))
-                .order_by(tables.Address.rank)
-            )
-            return api.Caller(
-                user_id=principal.id, name=row.name, address=address or "",
-                roles=tuple(sorted(principal.roles)),  # type: ignore[arg-type]
-                totp_enabled=bool(row.totp), content_roles=principal.is_auditor,
-            )  # fmt: skip
+        """The caller as a face shows it. Raises SignInError where the session has ended meanwhile."""
+        found = self._archive.settings.session_of(principal.session)
+        if found is None:
+            raise SignInError("Your session has ended. Sign in again.")
+        return api.Caller(
+            user_id=found.user, name=found.name, address=found.address,
+            roles=tuple(sorted(found.roles | {"user"})),  # type: ignore[arg-type]
+            totp_enabled=found.totp, content_roles="auditor" in found.roles,
+        )  # fmt: skip
 
     # -- signing in and out -----------------------------------------------------------------------------------
 

@@ -23,22 +23,26 @@ from appliance.services.identity import Brake, client_key
 from appliance.services.locked_status import LockedStatus
 from appliance.services.paths import Paths
 from appliance.services.principal import KEYHOLDER, Principal
+from appliance.services.replicator.asking import ask
+from appliance.services.replicator.history import Run
 from appliance.services.wire import Call
 
 OPEN_SECONDS = 25.0
 """How long who unlocked the archive waits until it is open."""
 MOST_TRIES = 1000
-"""Tries that are remembered for the audit trail; of more, the last ones."""
+"""Lines that are remembered for the audit trail; of more, the last ones."""
 
 NOBODY = "nobody"
 """Who somebody is that cannot be signed in, in the audit trail."""
 
 
-class _Try(NamedTuple):
+class _Done(NamedTuple):
+    """What somebody did, for the audit trail."""
+
     at: datetime
     who: Principal
-    how: str
-    right: bool
+    action: str
+    what: str
 
 
 class Locked:
@@ -51,11 +55,12 @@ class Locked:
         self._brake = Brake()
         self._one = threading.Lock()
         self._opened = threading.Event()
-        self._tries: deque[_Try] = deque(maxlen=MOST_TRIES)
+        self._done: deque[_Done] = deque(maxlen=MOST_TRIES)
         self._anybody = _services({"lock_state": self._state, "unlock": self._unlock_on_the_web})
         self._local = _services({
             "lock_state": lambda _who: self._state(), "unlock": self._unlock_on_the_box,
             "lock": lambda _who: self._state(), "status": self._status, "slots": lambda _who: slots(paths),
+            "replicate_begin": self._replicate, "replica_runs": self._runs, "replica_stop": self._stop_run,
         })  # fmt: skip
 
     @property
@@ -77,12 +82,11 @@ class Locked:
         raise self._refusal()
 
     def opened(self, archive: Archive) -> None:
-        """Say that the archive is open, and write down who tried to unlock it."""
-        while self._tries:
-            one = self._tries.popleft()
-            action = "unlock" if one.right else "unlock.failed"
+        """Say that the archive is open, and write down who did what meanwhile."""
+        while self._done:
+            one = self._done.popleft()
             place = f" from {one.who.client}" if one.who.client else ""
-            archive.note(one.who, action, f"{one.how}{place} at {one.at.isoformat(timespec='seconds')}")
+            archive.note(one.who, one.action, f"{one.what}{place} at {one.at.isoformat(timespec='seconds')}")
         self._opened.set()
 
     def _found(self, services: Mapping[str, Service], call: Call) -> Service:
@@ -104,6 +108,28 @@ class Locked:
 
     def _status(self, _principal: Principal) -> api.Status:
         return self._numbers.status()
+
+    def _note(self, who: Principal, action: str, what: str) -> None:
+        self._done.append(_Done(datetime.now(UTC), who, action, what))
+
+    # -- replicating, which needs no key that opens mail ------------------------------------------------------
+
+    def _replicate(self, principal: Principal, *, remote: str = "") -> tuple[api.RunInfo, ...]:
+        """As ``Replicas.replicate``. Raises UnavailableError where the box has no key for it while it is locked."""
+        principal.require("admin")
+        self._note(principal, "replicate.begin", remote or "all remotes")
+        begun = ask(self._paths, "begin", tuple[Run, ...], kind="replicate", remote=remote)
+        return tuple(map(self._numbers.replicas.run, begun))
+
+    def _runs(self, principal: Principal, *, ids: tuple[int, ...]) -> tuple[api.RunInfo, ...]:
+        principal.require("admin")
+        replicas = self._numbers.replicas
+        return tuple(replicas.run(replicas.history.run(id)) for id in ids)
+
+    def _stop_run(self, principal: Principal, *, id: int) -> None:
+        principal.require("admin")
+        self._note(principal, "replicate.stop", str(id))
+        ask(self._paths, "stop", type(None), id=id)
 
     # -- unlocking --------------------------------------------------------------------------------------------
 
@@ -137,10 +163,10 @@ class Locked:
                     self._agent.unlock(keyfile=self._paths.keyfile)
             except KeyringError:
                 self._brake.failed(brake_key)
-                self._tries.append(_Try(datetime.now(UTC), who, how, right=False))
+                self._note(who, "unlock.failed", how)
                 raise
             self._brake.passed(brake_key)
-            self._tries.append(_Try(datetime.now(UTC), who, how, right=True))
+            self._note(who, "unlock", how)
         if not self._opened.wait(OPEN_SECONDS):
             raise UnavailableError("The archive was unlocked and is being opened. Try again in a moment.")
         return api.LockState(unlocked=True)

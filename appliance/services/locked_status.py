@@ -8,10 +8,11 @@ import time
 from appliance import __version__
 from appliance.catalogue.store import Catalogue
 from appliance.ingest.system_log import SYSTEM_MAILBOX
-from appliance.services import api
+from appliance.services import api, replica_states
 from appliance.services.archive import load_keyring
 from appliance.services.generations import Generations
 from appliance.services.paths import Paths
+from appliance.services.replica_states import ReplicaStates
 from appliance.services.status import workers
 from appliance.services.unlock import is_memory_locked, slot_kinds, unlocks_itself
 from appliance.store.format import RecordType
@@ -24,6 +25,8 @@ class LockedStatus:
     def __init__(self, paths: Paths) -> None:
         self._paths = paths
         self._reader = LogReader(paths.volumes, seal_key=load_keyring(paths))
+        self.replicas = ReplicaStates(paths, self._reader)
+        """How far the remotes are."""
         self._started_at = int(time.time())
 
     def status(self) -> api.Status:
@@ -40,6 +43,9 @@ class LockedStatus:
         waiting = [ref for one in searched for ref in self._beyond(one, *cursors.get(one.path, (0, False)))]
         oldest = min((ref.time for ref in waiting), default=None)
         last = max((at for at in (last, *(ref.time for ref in waiting)) if at is not None), default=None)
+        records = counts.records + len(waiting)
+        replicated = self.replicas.see(now, records)
+        alarms = [("warning", _alarm(len(waiting))), *replica_states.alarms(replicated)]
         disk = shutil.disk_usage(self._paths.data)
         gateway = workers(self._paths.data)
         return api.Status(
@@ -47,7 +53,7 @@ class LockedStatus:
             started_at=self._started_at,
             unlocked=False,
             unlocks_itself=unlocks_itself(self._paths),
-            records=counts.records + len(waiting),
+            records=records,
             projected=counts.records,
             messages=counts.messages,
             indexed=0,
@@ -61,21 +67,23 @@ class LockedStatus:
             oldest_unsearchable_seconds=0.0 if oldest is None else max(now - oldest / 1e6, 0.0),
             last_message_at=None if last is None else last // 1_000_000,
             per_minute=(),
-            log_bytes=sum(one.size for one in volumes),
+            log_bytes=sum(one.stored for one in volumes),
             index_bytes=0,
             disk_free=disk.free,
             disk_total=disk.total,
             accepted=sum(one.accepted for one in gateway),
             refused=sum(one.refused for one in gateway),
             deferred=sum(one.deferred for one in gateway),
-            alarms=(api.Alarm("warning", _alarm(len(waiting)), int(now)),),
+            alarms=tuple(api.Alarm(level, text, int(now)) for level, text in alarms),
             memory_locked=is_memory_locked(self._paths),
             slots=slot_kinds(self._paths),
+            replicas=replicated.replicas,
+            only_here=replicated.only_here,
         )
 
     def _beyond(self, volume: VolumeInfo, cursor: int, finished: bool) -> list[RecordRef]:
         """The messages that the catalogue does not have yet."""
-        if finished:
+        if finished or volume.absent:
             return []
         found = (one for one in self._reader.scan(volume, cursor) if isinstance(one, RecordRef))
         return [one for one in found if one.type == RecordType.MESSAGE]

@@ -241,7 +241,7 @@ def _holds_mail(archive: Archive, put: events.MailboxPut) -> bool:
     if put.sealed:
         return archive.sealed.usage().get(put.mailbox, Usage()).records > 0
     volumes = archive.reader.volumes(put.mailbox)
-    return any(True for volume in volumes for _ in archive.reader.scan(volume))
+    return any(volume.absent or any(True for _ in archive.reader.scan(volume)) for volume in volumes)
 
 
 def _door(address: str, *, invent: bool = False) -> str:

@@ -35,6 +35,21 @@ class Paths(msgspec.Struct, frozen=True):
         return self.data / "volumes"
 
     @property
+    def service_keyfile(self) -> Path:
+        """The key with which replication goes on while the archive is locked; outside the data folder, too."""
+        return self.data.with_name(self.data.name + ".servicekey")
+
+    @property
+    def replicas(self) -> Path:
+        """What the replicator knows of its remotes: sealed lists, states, what waits to be uploaded."""
+        return self.data / "replicas"
+
+    @property
+    def jobs(self) -> Path:
+        """jobs.db: the replicator's queue and the history of its runs."""
+        return self.data / "jobs.db"
+
+    @property
     def settings(self) -> Path:
         """settings.db."""
         return self.data / "settings.db"
@@ -85,14 +100,31 @@ class Paths(msgspec.Struct, frozen=True):
         return self.run / "pull" / "secret"
 
     @property
+    def replica_run(self) -> Path:
+        """The replicator's socket and its secret, rclone's socket, how far each run is."""
+        return self.run / "replica"
+
+    @property
+    def replica_socket(self) -> Path:
+        """Where the replicator answers archiver and projector."""
+        return self.replica_run / "replica.sock"
+
+    @property
+    def replica_secret(self) -> Path:
+        """What a caller on the replicator's socket has to have read."""
+        return local_secret_beside(self.replica_socket)
+
+    @property
     def agent_socket(self) -> Path:
         """Where the key agent answers."""
         return self.run / "agent" / "agent.sock"
 
     def agent_secret(self, role: str) -> Path:
-        """What a caller of the key agent in one role has to have read; the pull server's lies where that can read."""
-        folder = self.run / ("pull" if role == "pull" else "agent")
-        return folder / f"{role}.key"
+        """What a caller of the key agent in one role has to have read.
+
+        Those of the processes that have to do with the network lie in folders of their own.
+        """
+        return self.run / (role if role in ("pull", "replica") else "agent") / f"{role}.key"
 
     @property
     def live(self) -> Path:

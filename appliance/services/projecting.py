@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from appliance.catalogue.store import Catalogue
+from appliance.cloud.fetching import Fetcher
 from appliance.errors import ConflictError, LockedError, MailkeepError, StorageError
 from appliance.extract.pool import ExtractPool
 from appliance.files import FILES
@@ -82,7 +83,7 @@ class Projecting:
             self._catalogue = Catalogue(generation.catalogue)
             self._index = _index_writer(self._paths, self._keyring, generation, self._catalogue)
             self._projector = Projector(
-                reader=LogReader(self._paths.volumes, self._keyring),
+                reader=_reader(self._paths, self._keyring),
                 keyring=self._keyring,
                 settings=self._settings,
                 catalogue=self._catalogue,
@@ -132,8 +133,8 @@ def _rebuild(paths: Paths, keyring: Keys, progress: Callable[[int], None]) -> in
     index = _index_writer(paths, keyring, generation, catalogue)
     pool = ExtractPool(workers=2)
     projector = Projector(
-        reader=LogReader(paths.volumes, keyring), keyring=keyring, settings=settings, catalogue=catalogue,
-        index=index, pool=pool,
+        reader=_reader(paths, keyring), keyring=keyring, settings=settings, catalogue=catalogue,
+        index=index, pool=pool, everything=True,
     )  # fmt: skip
     total = 0
     try:
@@ -152,6 +153,10 @@ def _rebuild(paths: Paths, keyring: Keys, progress: Callable[[int], None]) -> in
         settings.close()
     generations.use(generation)
     return total
+
+
+def _reader(paths: Paths, keys: Keys) -> LogReader:
+    return LogReader(paths.volumes, keys, fetch=Fetcher(paths.replica_socket))
 
 
 def _index_writer(paths: Paths, keys: Keys, generation: Generation, catalogue: Catalogue) -> IndexWriter:

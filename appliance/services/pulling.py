@@ -19,6 +19,7 @@ from appliance.errors import (
     SignInError,
     StorageError,
     TooManyTriesError,
+    UnavailableError,
     UsageError,
 )
 from appliance.files import FILES, Files, create_directory, read_file, replace_file
@@ -56,7 +57,7 @@ class Pulling:
     def __init__(self, archive: Archive, files: Files = FILES) -> None:
         self._archive = archive
         self._files = files
-        self._drops = Maildrops(archive.paths.data, archive.keyring)
+        self._drops = Maildrops(archive.paths.data, archive.keyring, fetch=archive.fetch)
         self._brake = Brake()
         self._noted: dict[str, float] = {}
 
@@ -73,7 +74,8 @@ class Pulling:
     def list(self, *, secret: str, client: str, cursor: str = "", limit: int = 100) -> api.PullPage:
         """Messages behind ``cursor``, or behind the position that this token's owner acknowledged last.
 
-        Raises SignInError for a wrong token, TooManyTriesError, ForbiddenError for a disabled mailbox, UsageError.
+        What is on replicas only is fetched when its turn comes. Raises SignInError for a wrong token,
+        TooManyTriesError, ForbiddenError for a disabled mailbox, UsageError, UnavailableError.
         """
         if not 1 <= limit <= MOST_LISTED:
             raise UsageError(f"A page has from 1 to {MOST_LISTED} messages.")
@@ -83,6 +85,15 @@ class Pulling:
         erased = read_erased(self._archive.paths.data, mailbox)
         listing = _Listing(start, limit)
         for volume in self._drops.volumes(mailbox):
+            if volume.unknown and listing.wants(volume):
+                try:
+                    listing.take(self._drops.bring(mailbox, volume.path), erased)
+                    continue
+                except UnavailableError:
+                    if not listing.found:
+                        raise
+                    listing.take(volume, erased)
+                    break  # what was found so far is a page; the next one tells if it goes on
             listing.take(volume, erased)
         return api.PullPage(tuple(listing.found), str(listing.cursor()), listing.more)
 
@@ -92,7 +103,10 @@ class Pulling:
             ref = self._find(opened.mailbox_id, _record_id(id))
             self._note(opened.mailbox_id, token_id(secret), client)
             # The reader has its volume's key from here on: programs that take their time hold no line to the agent.
-            size, pieces = _read(LogReader(self._archive.paths.volumes, opened, seal_key=self._archive.keyring), ref)
+            reader = LogReader(
+                self._archive.paths.volumes, opened, seal_key=self._archive.keyring, fetch=self._archive.fetch
+            )
+            size, pieces = _read(reader, ref)
         head = StreamHead(name=f"{ref.record_id.hex()}.eml", content_type="message/rfc822", size=size)
         return Download(head, pieces)
 
@@ -192,10 +206,16 @@ class Pulling:
 
     def _find(self, mailbox: bytes, record_id: bytes) -> RecordRef:
         if record_id not in read_erased(self._archive.paths.data, mailbox):
-            for volume in self._drops.volumes(mailbox):
+            volumes = self._drops.volumes(mailbox)
+            for volume in volumes:
                 index = volume.find(record_id)
                 if index is not None:
                     return volume.ref(index)
+            if any(volume.unknown for volume in volumes):
+                raise UnavailableError(
+                    "There is no such message among those that are here, but others of this mailbox are on a replica "
+                    "only. List the mailbox from where you were: that fetches them."
+                )
         raise NotFoundError("There is no such message in this mailbox, or it was erased.")
 
     def _place(self, secret: str, mailbox: bytes) -> Path:
@@ -241,12 +261,19 @@ class _Listing:
         self._left = limit
         self._listed: dict[str, dict[int, tuple[int, bool]]] = {}  # by writer and sequence: offset, and whether all
 
+    def wants(self, volume: VolumeMessages) -> bool:
+        """Whether there may be something in this volume for the page."""
+        name = volume_name(volume.path)
+        return self._left > 0 and self._start.position(name.writer, name.sequence) is not None
+
     def take(self, volume: VolumeMessages, erased: frozenset[bytes]) -> None:
         """What there is of this volume behind the start, as much as fits."""
         name = volume_name(volume.path)
         offset = self._start.position(name.writer, name.sequence)
         if offset is None:
             return
+        if volume.unknown:
+            self.more = True
         index, count = volume.first_behind(offset), len(volume)
         while index < count and self._left:
             record_id = volume.record_id(index)

@@ -87,8 +87,7 @@ class _Copy(msgspec.Struct, frozen=True):
 def message(archive: Archive, principal: Principal, *, id: str, everywhere: bool = False) -> api.MessageView:
     """One message, opened. Raises NotFoundError also where the caller may not know of it."""
     view = principal.looking(everywhere=everywhere)
-    message_id = message_id_of(archive, id)
-    rows = _visible(archive, view, message_id)
+    message_id, rows = _visible(archive, view, id)
     # The children read while the audit line is made durable: nothing leaves here before it is.
     begun = [_begin(archive, row) for row in rows[:MOST_COPIES]]
     archive.note(principal, "message.open", id, "")
@@ -188,14 +187,16 @@ def _raw_id(id: str) -> bytes:
 
 def visible_rows(archive: Archive, view: View, id: str) -> list[RecordRow]:
     """The message's records that lie within the view, first received first. Raises NotFoundError for none."""
-    return _visible(archive, view, message_id_of(archive, id))
+    return _visible(archive, view, id)[1]
 
 
-def _visible(archive: Archive, view: View, message_id: str) -> list[RecordRow]:
-    rows = [row for row in archive.catalogue.records_of(message_id) if view.sees(row.archives)]
+def _visible(archive: Archive, view: View, id: str) -> tuple[str, list[RecordRow]]:
+    """The message's id as well, where ``id`` may be one of its records'."""
+    message_id, records = archive.catalogue.records_of(_raw_id(id))
+    rows = [row for row in records if view.sees(row.archives)]
     if not rows:
         raise NotFoundError("There is no such message in your archive.")
-    return rows
+    return message_id, rows
 
 
 def may_hold(copy: _Copy, known: frozenset[str]) -> bool:
@@ -346,12 +347,11 @@ def _thread(
 
 
 def _copy_info(archive: Archive, copy: _Copy) -> api.CopyInfo:
-    names = {put.mailbox: put.name for put, _, _ in archive.settings.all_mailboxes()}
     return api.CopyInfo(
         record=copy.row.record_id.hex(),
         received_at=copy.row.received_at // 1_000_000,
         source=copy.record.provenance.source,
-        mailbox=names.get(copy.row.mailbox, ""),
+        mailbox=archive.settings.mailbox_name(copy.row.mailbox),
         sha256=copy.opened.original_sha256.hex(),
         size=copy.opened.facts.size,
         report=copy.row.report,

@@ -53,6 +53,8 @@ class _Volume:
     def __init__(self, info: VolumeInfo) -> None:
         self.info = info
         self.end = 0
+        self.by_seal: int | None = None
+        """How many records it has, where that is all that is known: it is on replicas, and has not been here yet."""
         self.damaged = 0
         self.ids = bytearray()
         self.times = array("q")
@@ -89,6 +91,8 @@ class _Volume:
 
     def usage(self) -> Usage:
         """Its sums; bytes as they are stored."""
+        if self.by_seal is not None:
+            return Usage(self.by_seal, self.info.size)
         return Usage(len(self.times), sum(self.lengths), min(self.times, default=None), max(self.times, default=None))
 
 
@@ -117,7 +121,7 @@ class SealedMail:
         """All of them in numbers."""
         with self._looked() as volumes:
             return SealedCount(
-                records=sum(len(one.times) for one in volumes),
+                records=sum(one.usage().records for one in volumes),
                 erased=sum(len(one.erased) for one in volumes),
                 damaged=sum(one.damaged for one in volumes),
             )
@@ -165,6 +169,19 @@ class SealedMail:
         with self._looked() as volumes:
             return {one.info.path: (one.info, frozenset(one.erased)) for one in volumes if one.erased}
 
+    def hidden(self) -> dict[bytes, frozenset[bytes]]:
+        """By mailbox: the erased records whose ciphertext is there still, or may come back from a replica."""
+        with self._looked() as volumes:
+            found: dict[bytes, set[bytes]] = {}
+            for one in volumes:
+                if one.erased:
+                    found.setdefault(one.info.mailbox, set()).update(one.erased)
+            if away := {one.info.mailbox for one in volumes if one.by_seal is not None}:
+                for mailbox, record, _ in self._erased_after(0):
+                    if mailbox in away:
+                        found.setdefault(mailbox, set()).add(record)
+            return {mailbox: frozenset(records) for mailbox, records in found.items()}
+
     def dropped(self, path: str, records: Set[bytes]) -> None:
         """The ciphertext of these records of a volume is gone."""
         with self._lock:
@@ -189,6 +206,12 @@ class SealedMail:
     def _follow(self, info: VolumeInfo) -> None:
         volume = self._volumes.setdefault(info.path, _Volume(info))
         volume.info = info
+        if info.absent:
+            volume.by_seal = None if volume.end else info.records
+            return
+        if volume.by_seal is not None:
+            volume.by_seal = None
+            self._number = 0  # what was erased of it before it came here is erased in it
         if volume.end >= info.size:
             return
         for found in self._reader.listed(info, volume.end):

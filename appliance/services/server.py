@@ -66,35 +66,14 @@ class Answers(Protocol):
         ...
 
 
-class Server:
-    """Listens on the sockets, with a thread for each connection."""
+class Listeners:
+    """Unix sockets on which calls are answered, with a thread for each connection."""
 
-    def __init__(self, answers: Answers) -> None:
-        self._answers = answers
+    def __init__(self) -> None:
         self._listeners: list[socket.socket] = []
-        self._secret = secrets.token_hex(32)
-        self._pull_secret = secrets.token_hex(32)
 
-    def start(self) -> None:
-        """Open the sockets and answer until ``close``."""
-        paths = self._answers.paths
-        for place, secret in ((paths.local_secret, self._secret), (paths.pull_secret, self._pull_secret)):
-            place.parent.mkdir(parents=True, exist_ok=True)
-            replace_file(FILES, place, secret.encode("ascii"), 0o640)
-        self._listen(paths.pull_socket, self._pop3)
-        self._listen(paths.web_socket, self._web)
-        self._listen(paths.local_socket, self._local)
-
-    def answer_with(self, answers: Answers) -> None:
-        """Have every later call answered by ``answers``, also those on connections that are open already."""
-        self._answers = answers
-
-    def close(self) -> None:
-        """Stop listening; connections end with the process."""
-        for listener in self._listeners:
-            listener.close()
-
-    def _listen(self, path: Path, accept: Callable[[socket.socket], Answer]) -> None:
+    def open(self, path: Path, accept: Callable[[socket.socket], Answer]) -> None:
+        """Listen at ``path``; ``accept`` gives what answers the calls of a connection, or raises who is refused."""
         path.parent.mkdir(parents=True, exist_ok=True)
         path.unlink(missing_ok=True)
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -103,6 +82,11 @@ class Server:
         listener.listen(64)
         self._listeners.append(listener)
         threading.Thread(target=self._accept, args=(listener, accept), daemon=True).start()
+
+    def close(self) -> None:
+        """Stop listening; connections end with the process."""
+        for listener in self._listeners:
+            listener.close()
 
     def _accept(self, listener: socket.socket, accept: Callable[[socket.socket], Answer]) -> None:
         while True:
@@ -120,18 +104,46 @@ class Server:
                 log.warning("a connection was dropped: there are too many already")
                 connection.close()
 
+
+class Server:
+    """The archiver's sockets."""
+
+    def __init__(self, answers: Answers) -> None:
+        self._answers = answers
+        self._listeners = Listeners()
+        self._secret = secrets.token_hex(32)
+        self._pull_secret = secrets.token_hex(32)
+
+    def start(self) -> None:
+        """Open the sockets and answer until ``close``."""
+        paths = self._answers.paths
+        for place, secret in ((paths.local_secret, self._secret), (paths.pull_secret, self._pull_secret)):
+            place.parent.mkdir(parents=True, exist_ok=True)
+            replace_file(FILES, place, secret.encode("ascii"), 0o640)
+        self._listeners.open(paths.pull_socket, self._pop3)
+        self._listeners.open(paths.web_socket, self._web)
+        self._listeners.open(paths.local_socket, self._local)
+
+    def answer_with(self, answers: Answers) -> None:
+        """Have every later call answered by ``answers``, also those on connections that are open already."""
+        self._answers = answers
+
+    def close(self) -> None:
+        """Stop listening; connections end with the process."""
+        self._listeners.close()
+
     def _web(self, _connection: socket.socket) -> Answer:
         return lambda call: self._answers.from_web(call)
 
     def _pop3(self, _connection: socket.socket) -> Answer:
-        return _guarded("pull", self._pull_secret, lambda call: self._answers.from_pop3(call))
+        return guarded("pull", self._pull_secret, lambda call: self._answers.from_pop3(call))
 
     def _local(self, connection: socket.socket) -> Answer:
         principal = local_principal(_peer_uid(connection))
-        return _guarded("local", self._secret, lambda call: self._answers.from_box(call, principal))
+        return guarded("local", self._secret, lambda call: self._answers.from_box(call, principal))
 
 
-def _guarded(name: str, secret: str, answer: Answer) -> Answer:
+def guarded(name: str, secret: str, answer: Answer) -> Answer:
     """``answer`` for calls that name the secret which lies beside the socket."""
 
     def checked(call: Call) -> Any:

@@ -13,7 +13,7 @@ from appliance import __version__
 from appliance.catalogue.store import Counts
 from appliance.index import live
 from appliance.mail import published
-from appliance.services import api
+from appliance.services import api, replica_states
 from appliance.services.archive import Archive, Indexed
 from appliance.services.backlog import LogCount
 from appliance.services.principal import Principal
@@ -69,6 +69,7 @@ def status(archive: Archive, principal: Principal) -> api.Status:
     principal.require("admin")
     disk = shutil.disk_usage(archive.paths.data)
     seen = _look(archive, disk.free / disk.total)
+    replicated = archive.see_replicas(seen.log.records)
     last = max((one.last for one in seen.usage.values() if one.last is not None), default=None)
     return api.Status(
         version=__version__,
@@ -102,12 +103,19 @@ def status(archive: Archive, principal: Principal) -> api.Status:
         deferred=sum(one.deferred for one in seen.workers),
         alarms=tuple(
             api.Alarm(level, text, int(seen.now))
-            for level, text in (*_about_the_box(seen), *_about_mail(archive, seen), *_about_timestamps(archive))
+            for level, text in (
+                *_about_the_box(seen),
+                *_about_mail(archive, seen),
+                *_about_timestamps(archive),
+                *replica_states.alarms(replicated),
+            )
         ),
         agrees=seen.agrees,
         memory_locked=seen.memory_locked,
         slots=slot_kinds(archive.paths),
         index_live_bytes=seen.indexed.live_bytes,
+        replicas=replicated.replicas,
+        only_here=replicated.only_here,
     )
 
 

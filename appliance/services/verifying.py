@@ -35,6 +35,7 @@ class Checked(msgspec.Struct, frozen=True):
     deep: bool = False
     unopened: int = 0
     audit_trail: bool = True  # was checked, too: only an unlocked archive can
+    absent: int = 0  # of the volumes are on replicas only: their seals were checked, their records were not
 
 
 class _StoppedError(Exception):
@@ -87,7 +88,10 @@ class Verifications:
         findings = [Finding(file="system log", offset=0, record_id=None, what=what) for what in wrong]
         findings += self._lost_since_projected()
         findings += check_timestamps(archive.seals, Stamps(archive.paths.timestamps))
-        return Checked(report.records, report.volumes, (*report.errors, *findings), report.notes, deep, report.unopened)
+        errors = (*report.errors, *findings)
+        return Checked(
+            report.records, report.volumes, errors, report.notes, deep, report.unopened, absent=report.absent
+        )
 
     def _lost_since_projected(self) -> Iterator[Finding]:
         """Volumes that are gone or shorter than the catalogue knows them: a loss that no seal attests yet."""
@@ -109,7 +113,8 @@ def verify_locked(paths: Paths, progress: Progress) -> Checked | None:
     if report is None:
         return None
     findings = check_timestamps(SealFiles(paths.volumes), Stamps(paths.timestamps))
-    return Checked(report.records, report.volumes, (*report.errors, *findings), report.notes, audit_trail=False)
+    errors = (*report.errors, *findings)
+    return Checked(report.records, report.volumes, errors, report.notes, audit_trail=False, absent=report.absent)
 
 
 def _verify(paths: Paths, keyring: Verifier, progress: Progress, *, deep: bool) -> VerifyReport | None:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from functools import singledispatch
 
+import msgspec
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session as Database
 
@@ -24,21 +25,9 @@ class Context:
         self.entry = entry
 
 
-def apply(database: Database, lookup_key: bytes, entry: events.Entry) -> None:
-    """Carry out ``entry`` in the transaction ``database`` and write its audit line."""
-    context = Context(database, lookup_key, entry)
-    action, what, reason = _apply(entry.event, context)
-    database.add(
-        tables.AuditRow(
-            number=entry.number,
-            at=entry.at,
-            by=entry.by,
-            action=action,
-            what=what,
-            reason=reason,
-            client=entry.client,
-        )
-    )
+def apply(database: Database, lookup_key: bytes, entry: events.Entry) -> tuple[str, str, str]:
+    """Carry out ``entry`` in the transaction ``database``; action, what and reason for its audit line."""
+    return _apply(entry.event, Context(database, lookup_key, entry))
 
 
 @singledispatch
@@ -230,6 +219,41 @@ def _(event: events.TimestampingSet, context: Context) -> tuple[str, str, str]:
 
 
 @_apply.register
+def _(event: events.RemotePut, context: Context) -> tuple[str, str, str]:
+    row = context.database.get(tables.Remote, event.name)
+    action = "remote.change" if row else "remote.add"
+    if row is None:
+        row = tables.Remote(name=event.name)
+        context.database.add(row)
+    row.put = msgspec.json.encode(event).decode()
+    return action, " ".join(_remote_told(event)), ""
+
+
+def _remote_told(event: events.RemotePut) -> Iterator[str]:
+    """A remote in words, without what its options hold."""
+    yield f"{event.name} {event.kind} interval={event.interval}-seconds"
+    if event.paused:
+        yield "paused"
+    if event.lock_days:
+        yield f"lock={event.lock_days}-days-{event.lock_mode.lower()}"
+    if event.bandwidth:
+        yield f"bandwidth={event.bandwidth.replace(' ', ';')}"
+
+
+@_apply.register
+def _(event: events.RemoteRemoved, context: Context) -> tuple[str, str, str]:
+    context.database.execute(delete(tables.Remote).where(tables.Remote.name == event.name))
+    return "remote.remove", event.name, ""
+
+
+@_apply.register
+def _(event: events.ReplicationSet, context: Context) -> tuple[str, str, str]:
+    context.database.merge(tables.Replication(id=1, keep_local_days=event.keep_local_days, rehearsal=event.rehearsal))
+    told = f"keep-local={event.keep_local_days}-days rehearsal={'on' if event.rehearsal else 'off'}"
+    return "replication.set", told, ""
+
+
+@_apply.register
 def _(event: events.GatewaySet, context: Context) -> tuple[str, str, str]:
     context.database.merge(tables.Gateway(id=1, hostname=event.hostname, size_limit=event.size_limit))
     return "gateway.set", f"{event.hostname} {event.size_limit}", ""
@@ -247,8 +271,3 @@ def _(event: events.HoldPlaced, context: Context) -> tuple[str, str, str]:
 def _(event: events.HoldReleased, context: Context) -> tuple[str, str, str]:
     context.database.execute(delete(tables.Hold).where(tables.Hold.id == event.hold))
     return "hold.release", event.hold, ""
-
-
-@_apply.register
-def _(event: events.Noted, _context: Context) -> tuple[str, str, str]:
-    return event.action, event.what, event.reason

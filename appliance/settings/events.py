@@ -122,6 +122,44 @@ class TimestampingSet(msgspec.Struct, frozen=True, tag=True):
     url: str
 
 
+class RemotePut(msgspec.Struct, frozen=True, tag=True):
+    """A remote is added or changed. The fields are those of ``cloud.remote.RemoteConfig``, ``kind`` being its type;
+    ``options`` hold secrets."""
+
+    name: str
+    kind: str
+    options: dict[str, str] = {}
+    path: str = ""
+    paused: bool = False
+    interval: int = 300
+    snapshot_interval: int = 86_400
+    bandwidth: str = ""
+    transfers: int = 4
+    lock_days: int = 0
+    lock_mode: Literal["GOVERNANCE", "COMPLIANCE"] = "GOVERNANCE"
+    keep_daily: int = 7
+    keep_weekly: int = 4
+
+    def __repr__(self) -> str:
+        return f"RemotePut({self.name}, {self.kind}, …)"
+
+
+class RemoteRemoved(msgspec.Struct, frozen=True, tag=True):
+    """Nothing is replicated there any more; what lies there stays."""
+
+    name: str
+
+
+class ReplicationSet(msgspec.Struct, frozen=True, tag=True):
+    """What holds for all remotes together.
+
+    Volumes older than ``keep_local_days`` (0: none) may be dropped here once two verified replicas have them.
+    """
+
+    keep_local_days: int = 0
+    rehearsal: bool = True  # once a week
+
+
 class GatewaySet(msgspec.Struct, frozen=True, tag=True):
     """Host name and limits of the gateway."""
 
@@ -155,7 +193,8 @@ class Noted(msgspec.Struct, frozen=True, tag=True):
 
 Event = (
     UserPut | PasswordSet | TotpSet | InvitationMade | InvitationUsed | RoleAsked | RoleGranted | RoleRefused
-    | RoleRevoked | MailboxPut | RecordsErased | TimestampingSet | GatewaySet | HoldPlaced | HoldReleased | Noted
+    | RoleRevoked | MailboxPut | RecordsErased | TimestampingSet | RemotePut | RemoteRemoved | ReplicationSet
+    | GatewaySet | HoldPlaced | HoldReleased | Noted
 )  # fmt: skip
 
 

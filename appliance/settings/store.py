@@ -7,9 +7,11 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import msgspec
-from sqlalchemy import Engine, delete, func, select, text
+from sqlalchemy import Connection, Engine, Insert, Select, bindparam, delete, func, insert, select
+from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.orm import Session as Database
 
 from appliance.mail.addresses import domain
@@ -19,9 +21,9 @@ from appliance.settings import events, tables
 from appliance.settings.addresses import AddressBook, Holding
 from appliance.settings.apply import apply
 from appliance.settings.columns import bind_cipher, lookup
-from appliance.sqlite import migrate, open_database
+from appliance.sqlite import durable, migrate, open_database
 
-NEWEST_REVISION = "0002"
+NEWEST_REVISION = "0003"
 DEFAULT_SIZE_LIMIT = 350 * 1024 * 1024
 
 
@@ -40,6 +42,16 @@ class Held(msgspec.Struct, frozen=True):
     archive: str
     since: int
     until: int  # 0 for open
+
+
+class SignedIn(msgspec.Struct, frozen=True):
+    """The user of a session: the primary address (or none), the roles in force, and whether TOTP is on."""
+
+    user: str
+    name: str
+    address: str
+    totp: bool
+    roles: frozenset[str]
 
 
 class Holds(msgspec.Struct, frozen=True):
@@ -65,7 +77,7 @@ class Settings:
     """One open settings.db. Threads may share it; every method is one transaction."""
 
     def __init__(self, path: Path, *, column_key: bytes, lookup_key: bytes) -> None:
-        self._engine: Engine = open_database(path, durable=True)
+        self._engine: Engine = open_database(path)
         bind_cipher(self._engine, column_key)
         self._lookup_key = lookup_key
         self._doors: tuple[int, Doors] | None = None
@@ -94,18 +106,19 @@ class Settings:
             return LogPosition(row.number, row.head, row.volume, row.offset) if row else LogPosition()
 
     def apply(self, entry: events.Entry, digest: bytes, volume: str, offset: int) -> None:
-        """Apply an entry that is durable in the log, and move the position, in one transaction."""
+        """Apply an entry that is durable in the log, write its audit line, and move the position, in one transaction.
+
+        It need not be on the disk here as well: what a power cut takes from settings.db is applied again.
+        """
+        position = LogPosition(entry.number, digest, volume, offset)
+        event = entry.event
+        if isinstance(event, events.Noted):  # each look at a message: no more than it takes
+            with self._engine.begin() as connection:
+                _write_down(connection, entry, (event.action, event.what, event.reason), position)
+            return
         with Database(self._engine) as database, database.begin():
-            apply(database, self._lookup_key, entry)
-            before = database.get(tables.Position, 1)
-            directory = before.directory if before else 0
-            if isinstance(entry.event, events.UserPut | events.MailboxPut):
-                directory = entry.number
-            database.merge(
-                tables.Position(
-                    id=1, number=entry.number, head=digest, volume=volume, offset=offset, directory=directory
-                )
-            )
+            told = apply(database, self._lookup_key, entry)
+            _write_down(database.connection(), entry, told, position)
 
     def rehearse(self, entry: events.Entry) -> None:
         """Raise what ``apply`` would raise, and change nothing: an entry that is in the log and cannot be applied
@@ -146,6 +159,11 @@ class Settings:
         with self.read() as database:
             rows = database.scalars(select(tables.Mailbox).order_by(tables.Mailbox.created_at)).all()
             return [(_mailbox(row), row.created_at, row.deleted_at) for row in rows]
+
+    def mailbox_name(self, mailbox: bytes) -> str:
+        """What a mailbox is called; nothing for one that there never was."""
+        with self._engine.connect() as connection:
+            return connection.execute(_NAME, {"mailbox": mailbox}).scalar() or ""
 
     def doors(self) -> Doors:
         """The addresses that lead or led to a mailbox: nobody's, and no recipients."""
@@ -214,7 +232,22 @@ class Settings:
                 return events.GatewaySet(hostname="", size_limit=DEFAULT_SIZE_LIMIT)
             return events.GatewaySet(hostname=row.hostname, size_limit=row.size_limit)
 
+    def remotes(self) -> list[events.RemotePut]:
+        """The remotes that the archive is replicated to, by name; secrets in the clear."""
+        with self.read() as database:
+            rows = database.scalars(select(tables.Remote).order_by(tables.Remote.name)).all()
+            return [msgspec.json.decode(row.put, type=events.RemotePut) for row in rows]
+
+    def replication(self) -> events.ReplicationSet:
+        """What holds for all remotes."""
+        with self.read() as database:
+            row = database.get(tables.Replication, 1)
+            return events.ReplicationSet() if row is None else events.ReplicationSet(row.keep_local_days, row.rehearsal)
+
     # -- sessions: the one table that the log does not know ---------------------------------------------------
+    #
+    # A power cut may take the newest of them: people sign in again. It must not bring one back that was ended. Those
+    # that an entry of the log ends, are ended again with it.
 
     def session_open(self, token_hash: bytes, user: str, expires_at: int) -> None:
         """Remember a signed-in browser."""
@@ -223,16 +256,22 @@ class Settings:
             database.execute(delete(tables.Session).where(tables.Session.expires_at < now))
             database.add(tables.Session(token_hash=token_hash, user_id=user, created_at=now, expires_at=expires_at))
 
-    def session_user(self, token_hash: bytes) -> str | None:
-        """The user of a session that has not ended."""
-        with self.read() as database:
-            row = database.get(tables.Session, token_hash)
-            return row.user_id if row and row.expires_at > time.time() else None
+    def session_of(self, token_hash: bytes) -> SignedIn | None:
+        """Who a session belongs to; None where it has ended, or its user is not active."""
+        with self._engine.connect() as connection:
+            rows = connection.execute(_SESSION, {"token": token_hash, "now": time.time()}).all()
+        if not rows:
+            return None
+        first = rows[0]
+        return SignedIn(
+            user=first.id, name=first.name, address=first.address or "", totp=first.totp,
+            roles=frozenset(row.role for row in rows if row.role),
+        )  # fmt: skip
 
     def session_end(self, token_hash: bytes) -> None:
-        """Forget a session."""
-        with Database(self._engine) as database, database.begin():
-            database.execute(delete(tables.Session).where(tables.Session.token_hash == token_hash))
+        """Forget a session, durably."""
+        with durable(self._engine) as connection:
+            connection.execute(delete(tables.Session).where(tables.Session.token_hash == token_hash))
 
     # -- holds ------------------------------------------------------------------------------------------------
 
@@ -249,7 +288,7 @@ class Settings:
     def directory_version(self) -> int:
         """Number of the last entry that changed users or mailboxes; cheap, for noticing another process's changes."""
         with self._engine.connect() as connection:
-            return int(connection.execute(text("SELECT max(directory) FROM position")).scalar() or 0)
+            return int(connection.exec_driver_sql("SELECT max(directory) FROM position").scalar() or 0)
 
     def count_users(self) -> int:
         """How many users there are."""
@@ -265,3 +304,61 @@ def _mailbox(row: tables.Mailbox) -> events.MailboxPut:
         aliases=tuple(json.loads(row.aliases)), catch_all=tuple(json.loads(row.catch_all)), sealed=row.sealed,
         delete_after_pull=row.delete_after_pull, retention_days=row.retention_days,
     )  # fmt: skip
+
+
+def _write_down(connection: Connection, entry: events.Entry, told: tuple[str, str, str], position: LogPosition) -> None:
+    """The entry's audit line (action, what, reason), and how far the log has been applied with it."""
+    action, what, reason = told
+    connection.execute(
+        _AUDIT,
+        {
+            "number": entry.number, "at": entry.at, "by": entry.by, "action": action, "what": what, "reason": reason,
+            "client": entry.client,
+        },
+    )  # fmt: skip
+    changes_directory = isinstance(entry.event, events.UserPut | events.MailboxPut)
+    connection.execute(
+        _MOVE,
+        {
+            "id": 1, "number": position.number, "head": position.head, "volume": position.volume,
+            "offset": position.offset, "directory": entry.number if changes_directory else 0,
+        },
+    )  # fmt: skip
+
+
+def _move() -> Insert:
+    made = upsert(tables.Position)
+    new = made.excluded
+    return made.on_conflict_do_update(
+        index_elements=["id"],
+        set_={
+            "number": new.number, "head": new.head, "volume": new.volume, "offset": new.offset,
+            "directory": func.max(tables.Position.directory, new.directory),
+        },
+    )  # fmt: skip
+
+
+def _session() -> Select[Any]:
+    """The user of a session, once for each role."""
+    user, held = tables.User, tables.Address
+    primary = (
+        select(held.address)
+        .where(held.user_id == user.id, held.until.is_(None))
+        .order_by(held.rank)
+        .limit(1)
+        .scalar_subquery()
+    )
+    return (
+        select(user.id, user.name, user.totp.is_not(None).label("totp"), primary.label("address"), tables.Grant.role)
+        .join(tables.Session, tables.Session.user_id == user.id)
+        .outerjoin(tables.Grant, tables.Grant.user_id == user.id)
+        .where(tables.Session.token_hash == bindparam("token"), tables.Session.expires_at > bindparam("now"))
+        .where(user.state == "active")
+    )
+
+
+# Made once: putting them together takes as long as running them.
+_AUDIT = insert(tables.AuditRow)
+_MOVE = _move()
+_SESSION = _session()
+_NAME = select(tables.Mailbox.name).where(tables.Mailbox.id == bindparam("mailbox"))

@@ -138,6 +138,23 @@ class Timestamping(Base):
     url: Mapped[str] = mapped_column(EncryptedText)
 
 
+class Remote(Base):
+    """A remote that the archive is replicated to."""
+
+    __tablename__ = "remote"
+    name: Mapped[str] = mapped_column(String, primary_key=True)
+    put: Mapped[str] = mapped_column(EncryptedText)  # events.RemotePut as JSON, secrets among it
+
+
+class Replication(Base):
+    """One row: what holds for all remotes."""
+
+    __tablename__ = "replication"
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    keep_local_days: Mapped[int] = mapped_column(Integer)
+    rehearsal: Mapped[bool] = mapped_column(Boolean)
+
+
 class Gateway(Base):
     """One row: host name and limits of the gateway."""
 

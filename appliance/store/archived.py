@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final, Protocol
 from uuid import UUID
@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from appliance.errors import DamageError
 from appliance.files import Files, read_file
+from appliance.store.absent import AbsentFile, AbsentFiles
 from appliance.store.directory import Places, Replaced, read_directory
 from appliance.store.format import HEADER_SIZE, RecordType, parse_header
 from appliance.store.group import Group, Member
@@ -47,7 +48,10 @@ class SealKey(Protocol):
 
 
 class Standing(msgspec.Struct, frozen=True):
-    """What stands in one volume's place. ``info.damage`` says so where the archive volume's directory is damaged."""
+    """What stands in one volume's place. ``info.damage`` says so where the archive volume's directory is damaged.
+
+    Of an archive volume that is absent, all this is known from seals.
+    """
 
     info: VolumeInfo  # of the volume
     archive: str  # the archive volume's path
@@ -59,14 +63,16 @@ class Standing(msgspec.Struct, frozen=True):
 class Standings:
     """Follows which archive volumes there are below one folder. Threads may share it."""
 
-    def __init__(self, volumes: Path, files: Files, seal_key: SealKey | None) -> None:
+    def __init__(self, volumes: Path, files: Files, seal_key: SealKey | None, absent: AbsentFiles) -> None:
         """Without ``seal_key`` seals are believed as they are."""
         self._volumes = volumes
         self._files = files
         self._seal_key = seal_key
+        self._absent = absent
         self._lock = threading.Lock()
         self._loaded: dict[str, tuple[Standing, ...]] = {}
-        self._folders: dict[str, tuple[list[str] | None, dict[str, Standing]]] = {}
+        self._loaded_absent: dict[str, tuple[Standing, ...]] = {}
+        self._folders: dict[str, tuple[tuple[list[str], list[str]] | None, dict[str, Standing]]] = {}
         self._places: OrderedDict[str, Places] = OrderedDict()
 
     def of(self, volume: str) -> Standing | None:
@@ -74,25 +80,50 @@ class Standings:
         folder = volume.partition("/")[0]
         with self._lock:
             known = self._folders.get(folder)
-        standings = known[1] if known is not None else self.look(folder, self._files.names(self._volumes / folder))
+        standings = known[1] if known is not None else self.look(folder, *self.names(folder))
         return standings.get(volume)
 
-    def look(self, folder: str, names: Sequence[str]) -> dict[str, Standing]:
+    def names(self, folder: str) -> tuple[list[str], Mapping[str, AbsentFile]]:
+        """The names in a mailbox's folder, and what of it is not on this disk, by path. Raises OSError."""
+        # Of a file that comes or goes meanwhile either its name is found or one of the two looks at the list finds it.
+        before = self._absent.of(folder)
+        names = self._files.names(self._volumes / folder)
+        after = self._absent.of(folder)
+        listed = before if before is after else {**before, **after}
+        if not listed:
+            return names, {}
+        there = {f"{folder}/{name}" for name in names}
+        return names, {path: one for path, one in listed.items() if path not in there}
+
+    def look(self, folder: str, names: Sequence[str], absent: Mapping[str, AbsentFile]) -> dict[str, Standing]:
         """What is replaced of a mailbox's folder, which holds files of these names, by volume. Raises OSError."""
         there = set(names)
         archives = [name for name in names if parse_archive(f"{folder}/{name}") and seal_path(name) in there]
+        elsewhere = [path for path in absent if parse_archive(path)]
         with self._lock:
             known = self._folders.get(folder)
-        if known is not None and known[0] == archives:
+        if known is not None and known[0] == (archives, elsewhere):
             return known[1]
         found = [one for name in archives for one in self._load(f"{folder}/{name}")]
+        found += [one for path in elsewhere for one in self._load_absent(path)]
         found.sort(key=lambda one: one.number)
         standings = {one.info.path: one for one in found}  # of two the later seal's stays
         with self._lock:
             # What is damaged may be mended by the next look; what is whole will not change.
             whole = all(f"{folder}/{name}" in self._loaded for name in archives)
-            self._folders[folder] = archives if whole else None, standings
+            whole = whole and all(path in self._loaded_absent for path in elsewhere)
+            self._folders[folder] = (archives, elsewhere) if whole else None, standings
         return standings
+
+    def absent_info(self, path: str, *, archived: bool = False) -> VolumeInfo:
+        """A volume that is not on this disk, as its seal tells of it. Raises OSError."""
+        try:
+            seal = self._seal(path)
+        except DamageError as error:
+            return _absent_info(path, None, archived, error.message)
+        except FileNotFoundError:
+            return _absent_info(path, None, archived, "The volume is not on this disk, and its seal is missing.")
+        return _absent_info(path, seal, archived)
 
     def places(self, archive: str) -> Places:
         """Where the records of an archive volume's replaced volumes are. Raises DamageError, OSError."""
@@ -127,6 +158,26 @@ class Standings:
         standings = tuple(_standing(path, seal, one.volume, one) for one in replaced)
         with self._lock:
             self._loaded[path] = standings
+        return standings
+
+    def _load_absent(self, path: str) -> tuple[Standing, ...]:
+        """``_load`` for an archive volume that is not on this disk: what the seals say."""
+        with self._lock:
+            known = self._loaded_absent.get(path)
+        if known is not None:
+            return known
+        try:
+            seal = self._seal(path)
+        except (DamageError, FileNotFoundError):
+            return ()
+        dropped = _is_dropped(path)
+        infos = [self.absent_info(one.volume, archived=True) for one in seal.replaces]
+        if dropped:  # its own seal counts those that are left
+            infos = [msgspec.structs.replace(info, records=seal.records) for info in infos]
+        standings = tuple(Standing(info, path, seal.number, dropped, ()) for info in infos)
+        if not any(info.damage for info in infos):
+            with self._lock:
+                self._loaded_absent[path] = standings
         return standings
 
     def _seal(self, path: str) -> Seal:
@@ -227,7 +278,7 @@ def stands_for(replaced: Sequence[Replaced]) -> tuple[StandsFor, ...]:
 
 
 def _standing(path: str, seal: Seal, volume: str, replaced: Replaced | None, damage: str = "") -> Standing:
-    archive, name = parse_archive(path), volume_name(volume)
+    name = volume_name(volume)
     stored = seal.size if seal.replaces[0].volume == volume else 0
     info = VolumeInfo(
         path=volume, mailbox=name.mailbox, writer=name.writer, sequence=name.sequence,
@@ -237,5 +288,22 @@ def _standing(path: str, seal: Seal, volume: str, replaced: Replaced | None, dam
         created=0 if replaced is None else parse_header(replaced.header).created,
         damage=damage, archived=True, stored=stored,
     )  # fmt: skip
-    dropped = archive is not None and archive.kind == DROPPED
-    return Standing(info, path, seal.number, dropped, () if replaced is None else replaced.gaps)
+    return Standing(info, path, seal.number, _is_dropped(path), () if replaced is None else replaced.gaps)
+
+
+def _absent_info(path: str, seal: Seal | None, archived: bool, damage: str = "") -> VolumeInfo:
+    name = volume_name(path)
+    return VolumeInfo(
+        path=path, mailbox=name.mailbox, writer=name.writer, sequence=name.sequence,
+        size=0 if seal is None else seal.size,
+        closed=seal is None or seal.closed,
+        sealed=seal is not None,
+        created=0 if seal is None else seal.sealed_at,
+        damage=damage, archived=archived, absent=True,
+        records=0 if seal is None else seal.records,
+    )  # fmt: skip
+
+
+def _is_dropped(path: str) -> bool:
+    archive = parse_archive(path)
+    return archive is not None and archive.kind == DROPPED

@@ -94,11 +94,14 @@ class Step(msgspec.Struct, frozen=True):
 
 def plan(volumes: Sequence[VolumeInfo], *, before: int, step_bytes: int = STEP_BYTES) -> list[Step]:
     """Steps over one mailbox's volumes (as ``LogReader.volumes`` lists them) that were made before ``before``
-    (microseconds), oldest first: sealed ones that no archive volume stands for."""
+    (microseconds), oldest first: sealed ones on this disk that no archive volume stands for."""
     fit = [
         one
         for one in volumes
-        if one.sealed and not one.archived and not one.damage and one.created < before and one.size <= LARGEST_VOLUME
+        if one.sealed
+        and not (one.archived or one.absent or one.damage)
+        and one.created < before
+        and one.size <= LARGEST_VOLUME
     ]
     steps: list[Step] = []
     waiting: list[VolumeInfo] = []

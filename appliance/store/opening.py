@@ -8,7 +8,7 @@ from typing import Final, Protocol
 
 import msgspec
 
-from appliance.errors import DamageError
+from appliance.errors import DamageError, NotFoundError, StorageError
 from appliance.mail.facts import Provenance
 from appliance.store.group import Member
 from appliance.store.record import RecordOpener, decode_provenance
@@ -24,6 +24,10 @@ class Record(msgspec.Struct, frozen=True):
     provenance: Provenance
     original: bytes
     salt: bytes
+
+
+Found = Record | DamageError | NotFoundError | StorageError
+"""A record, or why it cannot be had."""
 
 
 class OpenRecord:
@@ -44,6 +48,11 @@ class Opening(Protocol):
     ref: RecordRef
     provenance: Provenance
 
+    @property
+    def size(self) -> int | None:
+        """Bytes of the original; None where that is not known yet."""
+        ...
+
     def whole(self) -> Record:
         """The record, every check made. Raises DamageError."""
         ...
@@ -56,11 +65,18 @@ class Opening(Protocol):
 class Alone:
     """A record with frames of its own."""
 
+    __slots__ = ("_leaf", "_opener", "provenance", "ref")
+
     def __init__(self, ref: RecordRef, opener: RecordOpener, leaf: bytes) -> None:
         self.ref = ref
         self.provenance = opener.provenance
         self._opener = opener
         self._leaf = leaf
+
+    @property
+    def size(self) -> int | None:
+        """Bytes of the original, of a record with one frame."""
+        return self._opener.size
 
     def whole(self) -> Record:
         """The record, every check made. Raises DamageError."""
@@ -80,6 +96,11 @@ class Grouped:
         self._member = member
         self._leaf = leaf
         self._pieces = pieces
+
+    @property
+    def size(self) -> int | None:
+        """Bytes of the original."""
+        return self._member.size
 
     def whole(self) -> Record:
         """The record, every check made. Raises DamageError."""

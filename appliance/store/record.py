@@ -23,17 +23,19 @@ from google_crc32c import value as crc32c
 
 from appliance.errors import DamageError
 from appliance.files import Buffer
-from appliance.keys.envelope import NONCE_SIZE, derive
+from appliance.keys.envelope import NONCE_SIZE, TAG_SIZE, derive
 from appliance.mail.facts import Provenance
 from appliance.store.format import (
     END_OF_DATA,
     FRAME,
     LARGEST_FRAME,
     LAST_FRAME,
+    RECORD_HEADER_SIZE,
     TRAILER,
     IndexEntry,
     RecordHeader,
     RecordType,
+    parse_record_header,
 )
 from appliance.store.merkle import LEAF_PREFIX
 
@@ -42,6 +44,10 @@ COMPRESSED: Final = 1
 """Record flag: the original is one Zstandard frame (RFC 8878). Always set in format version 1."""
 WITH_DICTIONARY: Final = 2
 """Record flag: the frame was made with the dictionary of the archive volume that it is in."""
+
+_AROUND_FRAME: Final = RECORD_HEADER_SIZE + FRAME.size + TRAILER.size
+LARGEST_OF_ONE_FRAME: Final = _AROUND_FRAME + LARGEST_FRAME + TAG_SIZE
+"""Bytes that a record with one frame takes at most."""
 
 _LARGEST_PROVENANCE: Final = 64 * 1024 * 1024
 _CHUNK: Final = 256 * 1024
@@ -194,6 +200,36 @@ class Frame(msgspec.Struct, frozen=True):
     last: bool
 
 
+class OneFrame(msgspec.Struct, frozen=True):
+    """A record with one frame, as nearly all are, taken apart: it matches its checksums."""
+
+    header: RecordHeader
+    frame: Frame
+    leaf: bytes
+    length: int
+
+    def entry(self, offset: int) -> IndexEntry:
+        """The record's line in a footer."""
+        header = self.header
+        return IndexEntry(
+            offset=offset, length=self.length, type=header.type, record_id=header.record_id, time=header.time,
+            leaf=self.leaf,
+        )  # fmt: skip
+
+
+def parse_one_frame(raw: bytes) -> OneFrame | None:
+    """The record that ``raw`` is as a whole; None where it has more frames or does not match its checksums."""
+    header = parse_record_header(raw[:RECORD_HEADER_SIZE])
+    if header is None or not _AROUND_FRAME + TAG_SIZE <= len(raw) <= LARGEST_OF_ONE_FRAME:
+        return None
+    prefix, nonce = FRAME.unpack_from(raw, RECORD_HEADER_SIZE)
+    leaf, length, checksum = TRAILER.unpack_from(raw, len(raw) - TRAILER.size)
+    if prefix != (len(raw) - _AROUND_FRAME) | LAST_FRAME or length != len(raw) or crc32c(raw[:-4]) != checksum:
+        return None
+    sealed = raw[RECORD_HEADER_SIZE + FRAME.size : -TRAILER.size]
+    return OneFrame(header, Frame(nonce=nonce, sealed=sealed, last=True), leaf, length)
+
+
 class RecordOpener:
     """Opens one record's frames in their order; raises DamageError at the first that does not open."""
 
@@ -203,13 +239,18 @@ class RecordOpener:
         self._pieces = self._open(frames)
         self._rest = b""
         self._original_length: int | None = None
-        self.salt = self._exactly(SALT_SIZE)
-        size = int.from_bytes(self._exactly(4), "big")
+        beginning = self._exactly(SALT_SIZE + 4)
+        self.salt = beginning[:SALT_SIZE]
+        size = int.from_bytes(beginning[SALT_SIZE:], "big")
         if size > _LARGEST_PROVENANCE:
             raise DamageError("A record's provenance is larger than any can be.")
-        encoded = self._exactly(size)
-        self.provenance = decode_provenance(encoded)
+        self.provenance = decode_provenance(self._exactly(size))
         self._with_dictionary = bool(header.flags & WITH_DICTIONARY)
+
+    @property
+    def size(self) -> int | None:
+        """Bytes of the original; None while the last frame has not been opened. Of one frame it is at once."""
+        return self._original_length
 
     def original(self, leaf: bytes, dictionary: zstandard.ZstdDecompressor | None = None) -> bytes:
         """The original as a whole, checked against its commitment ``leaf``.

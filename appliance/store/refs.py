@@ -19,10 +19,12 @@ class VolumeInfo(msgspec.Struct, frozen=True):
     size: int
     closed: bool  # has a footer
     sealed: bool  # has a seal beside it
-    created: int  # microseconds since 1970-01-01 UTC; 0 where the header is damaged
+    created: int  # microseconds since 1970-01-01 UTC; 0 where the header is damaged, an absent one's seal's time
     damage: str = ""  # what is wrong with the header
     archived: bool = False  # an archive volume stands in its place; ``size`` is what it was
     stored: int = 0  # bytes on disk; an archive volume's count for the first volume that it stands for
+    absent: bool = False  # not on this disk: replicas hold it; reading fetches it
+    records: int = 0  # an absent one's, as its seal says
 
 
 class RecordRef(msgspec.Struct, frozen=True):

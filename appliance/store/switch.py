@@ -14,6 +14,7 @@ from pathlib import Path
 
 from appliance.errors import ConflictError, DamageError, MailkeepError, NotFoundError
 from appliance.files import FILES, Files
+from appliance.store.absent import AbsentFiles
 from appliance.store.archive_file import remove_unfinished
 from appliance.store.archived import stands_for
 from appliance.store.directory import ERASED, Places, Replaced, read_directory
@@ -112,13 +113,16 @@ def discard_unless_smaller(volumes: Path, archive: str, size: int, *, files: Fil
 def remove_replaced(volumes: Path, seal: Seal, chain: Chain, *, files: Files = FILES) -> None:
     """Remove the volumes that an archive volume stands for, and those that stood for them before. Raises OSError."""
     folder = seal.volume.partition("/")[0]
-    for one in seal.replaces:
-        _remove(files, volumes / one.volume)
+    gone = [one.volume for one in seal.replaces]
     for name in files.names(volumes / folder):
         older = chain.seal_of(f"{folder}/{name}")
         if older is not None and older.replaces and older not in chain.archives:
-            _remove(files, volumes / older.volume)
+            gone.append(older.volume)
+    for path in gone:
+        _remove(files, volumes / path)
     files.sync_directory(volumes / folder)
+    with contextlib.suppress(MailkeepError):  # an entry that stays does no harm: what it names is replaced
+        AbsentFiles(volumes, files=files).remove(gone)
 
 
 def clear(volumes: Path, chain: Chain, *, files: Files = FILES) -> None:

@@ -3,7 +3,8 @@
 Without the mail keys everything but the inside of the encryption is checked: checksums, footers, the chain of each
 writer's headers, signatures, and that no sealed volume is missing or changed. With ``deep`` every record is also
 decrypted and compared with its commitment. Of a volume that an archive volume stands in for, its header and all its
-leaves are checked against its own seal, and its records where they are now.
+leaves are checked against its own seal, and its records where they are now. Of a volume that is on replicas only, its
+seal and its place in the chains are checked, and that what the replicas are to hold is what was sealed.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ import msgspec
 
 from appliance.errors import DamageError, LockedError, MailkeepError, SealedError
 from appliance.files import FILES, Files
+from appliance.store.absent import NAME as ABSENT
+from appliance.store.absent import AbsentFiles
 from appliance.store.archived import stands_for
 from appliance.store.directory import ERASED
 from appliance.store.failures import storage_error
@@ -55,7 +58,8 @@ class Verifier(Protocol):
 class VerifyReport(msgspec.Struct, frozen=True):
     """What was looked at and what was found. The archive is whole where ``errors`` is empty; ``notes`` are things
     to know that lose nothing confirmed, such as what a crash cut off. ``unopened`` of the records, in sealed
-    mailboxes, could not be decrypted: of them all else was checked. ``erased`` records are not among ``records``."""
+    mailboxes, could not be decrypted: of them all else was checked. ``erased`` records are not among ``records``, and
+    neither are those in the ``absent`` of the volumes, which are on replicas only and were not looked into."""
 
     records: int
     unopened: int
@@ -65,6 +69,7 @@ class VerifyReport(msgspec.Struct, frozen=True):
     sealed: int
     errors: tuple[Finding, ...]
     notes: tuple[Finding, ...]
+    absent: int = 0
 
 
 def verify(
@@ -90,6 +95,10 @@ def verify(
         raise storage_error(error) from error
 
 
+_Hashes = dict[VolumeName, tuple[bytes, bytes | None]]
+"""By volume its header's hash, and the hash it links to, where that is known."""
+
+
 class _Check:
     def __init__(self, files: Files, volumes: Path, keyring: Verifier, opener: KeyOpener | None) -> None:
         self._files = files
@@ -102,6 +111,8 @@ class _Check:
         self._unopened = 0
         self._bytes = 0
         self._erased = 0
+        self._listed = AbsentFiles(volumes, files=files)
+        self._absent: set[str] = set()
 
     def run(self, progress: Callable[[int, int], None] | None) -> VerifyReport:
         chain = self._load_chain()
@@ -113,9 +124,13 @@ class _Check:
             if path in present or chain.archive_of(path) is not None or (seal.replaces and path not in archives):
                 continue  # one that was replaced has to be gone
             # A volume sealed after the folder was read is there all the same.
-            if not self._files.exists(self._volumes / path) and not self._replaced_meanwhile(path):
+            if self._files.exists(self._volumes / path) or self._is_absent(path, seal):
+                continue
+            if not self._replaced_meanwhile(path):
                 self._error(path, 0, "the volume is missing; its seal says that it was there")
-        hashes: dict[VolumeName, tuple[bytes, bytes]] = {}
+        self._unattested(chain)
+        away = [volume_name(path) for path in self._absent if path not in archives]
+        hashes: _Hashes = {name: (chain.seals[str(name)].header_hash, None) for name in away}
         total = len(names) + len(archives)
         for done, name in enumerate(names):
             if progress is not None:
@@ -128,18 +143,19 @@ class _Check:
                 progress(done, total)
             hashes.update(self._archive(seal, chain))
         replaced = [volume_name(one.volume) for seal in archives.values() for one in seal.replaces]
-        self._links(sorted({*names, *replaced}), hashes)
+        self._links(sorted({*names, *away, *replaced}), hashes)
         if progress is not None:
             progress(total, total)
         return VerifyReport(
             records=self._records,
             unopened=self._unopened,
             erased=self._erased,
-            volumes=total,
+            volumes=total + len(away),
             bytes=self._bytes,
             sealed=len(chain.seals),
             errors=tuple(self._errors),
             notes=tuple(self._notes),
+            absent=len(self._absent),
         )
 
     def _load_chain(self) -> Chain:
@@ -155,6 +171,27 @@ class _Check:
         chain = load()
         return load() if chain.findings else chain
 
+    def _is_absent(self, path: str, seal: Seal) -> bool:
+        """Whether a volume or archive volume that is not here is on replicas."""
+        entry = self._listed.of(path.partition("/")[0]).get(path)
+        if entry is None:
+            return False
+        if path not in self._absent and (entry.size, entry.hash) != (seal.size, seal.file_hash):
+            self._error(path, 0, "what the replicas are said to hold of it is not what was signed")
+        self._absent.add(path)
+        return True
+
+    def _unattested(self, chain: Chain) -> None:
+        """Tell of what is said to be on replicas though nothing was signed of it."""
+        try:
+            listed = self._listed.all()
+        except DamageError as error:
+            self._error(ABSENT, 0, error.message)
+            return
+        for path in listed:
+            if chain.seal_of(path) is None and not self._files.exists(self._volumes / path):
+                self._error(path, 0, "it is said to be on replicas only, and its seal is missing")
+
     def _replaced_meanwhile(self, path: str) -> bool:
         """Whether an archive volume has taken a volume's place, or another's, since the check began."""
         if self._files.exists(self._volumes / path):
@@ -169,6 +206,8 @@ class _Check:
         """The volumes that are there, and in whose place no archive volume stands."""
         names = []
         for folder in self._files.names(self._volumes):
+            if folder.removesuffix(UNFINISHED_SUFFIX) == ABSENT:
+                continue
             if not is_mailbox_folder(folder):
                 self._note(folder, 0, "not put here by mailkeep")
                 continue
@@ -192,7 +231,7 @@ class _Check:
         elif seal not in chain.archives:
             self._note(path, 0, "another archive volume stands in its place; it goes at the next start")
 
-    def _archive(self, seal: Seal, chain: Chain) -> dict[VolumeName, tuple[bytes, bytes]]:
+    def _archive(self, seal: Seal, chain: Chain) -> _Hashes:
         """Check an archive volume and all that it stands for; as ``_volume``, for each of them."""
         path = seal.volume
         try:
@@ -202,9 +241,11 @@ class _Check:
             self._error(path, 0, f"the archive volume is damaged: {error.message}")
             return {}
         except OSError as error:
-            # One that is missing was told of already, unless another took its place meanwhile.
             if not isinstance(error, FileNotFoundError):
                 self._error(path, 0, f"the archive volume cannot be read: {error.strerror or error}")
+            elif self._is_absent(path, seal):
+                return {volume_name(one.volume): (one.header_hash, None) for one in seal.replaces}
+            # One that is missing was told of already, unless another took its place meanwhile.
             return {}
         self._bytes += found.size
         if (found.size, found.file_hash) != (seal.size, seal.file_hash):
@@ -213,7 +254,7 @@ class _Check:
             seal.header_hash, seal.leaf_root, seal.cipher_root, seal.records,
         ) or stands_for(found.directory.replaced) != seal.replaces:  # fmt: skip
             self._error(seal_path(path), 0, "the seal does not say what the archive volume holds")
-        hashes: dict[VolumeName, tuple[bytes, bytes]] = {}
+        hashes: _Hashes = {}
         for replaced in found.directory.replaced:
             if chain.archive_of(replaced.volume) != seal:
                 continue  # another stands for it by now
@@ -233,13 +274,16 @@ class _Check:
             self._open(replaced.volume, name, kept)
         return hashes
 
-    def _volume(self, name: VolumeName, seal: Seal | None) -> tuple[bytes, bytes] | None:
+    def _volume(self, name: VolumeName, seal: Seal | None) -> tuple[bytes, bytes | None] | None:
         """Check one volume; (its header's hash, the hash it links to) where its header is whole."""
         path = str(name)
         try:
             found, digest = survey_volume(self._files, self._volumes, name)
         except OSError as error:
-            if not (isinstance(error, FileNotFoundError) and self._replaced_meanwhile(path)):
+            missing = isinstance(error, FileNotFoundError)
+            if missing and seal is not None and self._is_absent(path, seal):
+                return seal.header_hash, None
+            if not (missing and self._replaced_meanwhile(path)):
                 self._error(path, 0, f"the volume cannot be read: {error.strerror or error}")
             return None
         self._records += len(found.entries)
@@ -299,10 +343,10 @@ class _Check:
             except MailkeepError as error:
                 self._error(path, entry.offset, f"the record cannot be opened: {error.message}", entry.record_id)
 
-    def _links(self, names: list[VolumeName], hashes: dict[VolumeName, tuple[bytes, bytes]]) -> None:
+    def _links(self, names: list[VolumeName], hashes: _Hashes) -> None:
         """Each writer's volumes of a mailbox are numbered from 1 without a gap, each linked to the one before."""
         for name in names:
-            if name.sequence == 1 and name in hashes and hashes[name][1] != NO_PREVIOUS:
+            if name.sequence == 1 and name in hashes and hashes[name][1] not in (None, NO_PREVIOUS):
                 self._error(str(name), 0, "the first volume of its writer names one before it")
         firsts = {(name.mailbox, name.writer): name for name in reversed(names)}
         for first in firsts.values():
@@ -312,7 +356,7 @@ class _Check:
                 continue
             if name.sequence != before.sequence + 1:
                 self._no_gap(before, name)
-            elif before in hashes and name in hashes and hashes[name][1] != hashes[before][0]:
+            elif before in hashes and name in hashes and hashes[name][1] not in (None, hashes[before][0]):
                 self._error(str(name), 0, f"the volume is not chained to {before.file}, which comes before it")
 
     def _no_gap(self, before: VolumeName, name: VolumeName) -> None:

@@ -9,8 +9,11 @@ it. Such dots are found in broken mail only.)
 
 from __future__ import annotations
 
+import re
+
 END = b".\r\n"
 _CRLF = b"\r\n"
+_STUFFED = re.compile(rb"\n\.").search
 
 
 class Stuffer:
@@ -27,8 +30,8 @@ class Stuffer:
         self.octets += len(piece)
         first = b"." if piece[0] == 0x2E and self._tail[-1] == 0x0A else b""
         self._tail = (self._tail + piece[-2:])[-2:]
-        # Most have no such dot, and searching from the end is twice as fast as what replace does to find that out.
-        return first + (piece.replace(b"\n.", b"\n..") if piece.rfind(b"\n.") >= 0 else piece)
+        # Most have no such dot, and the expression finds that out in half the time that replace takes.
+        return first + (piece.replace(b"\n.", b"\n..") if _STUFFED(piece) is not None else piece)
 
     def finish(self) -> bytes:
         """What ends the response."""

@@ -3,6 +3,9 @@
 ``Visit`` blocks and runs in threads; ``Reader`` is its face on the event loop. Messages up to ``LARGEST_WHOLE`` octets
 are opened in batches ahead of a client that takes them one after the other; larger ones go out as they are opened,
 in bounded memory, after they have been opened once from end to end: a reply that has begun cannot be taken back.
+
+A session holds at most two batches and what measuring has left open, each of 2 MiB and one message more, and what its
+connection has not sent yet: 12 MiB.
 """
 
 from __future__ import annotations
@@ -11,15 +14,15 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import AsyncGenerator, Callable, Generator, Iterator
+from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from concurrent.futures import Executor
-from contextlib import contextmanager
+from contextlib import closing
 from functools import partial
 from typing import Final, Protocol, TypeVar
 
 from appliance.errors import DamageError, NotFoundError, StorageError
 from appliance.pull.maildrop import UNKNOWN, Maildrop
-from appliance.store.reader import LogReader
+from appliance.store.reader import LogReader, Record
 from gateway.pop3.octets import Beginning, Stuffer, octets_of, whole
 
 log = logging.getLogger(__name__)
@@ -31,6 +34,8 @@ _DAMAGED: Final = -2
 """In place of the size of a message that does not open."""
 _BATCH_OCTETS: Final = 2 * 1024 * 1024
 _BATCH_MESSAGES: Final = 128
+_KEPT_OCTETS: Final = 2 * 1024 * 1024
+"""Of the messages that were opened to be measured, so many octets stay open for whoever asks for them next."""
 _MEASURE_SECONDS: Final = 0.05
 
 T = TypeVar("T")
@@ -45,7 +50,7 @@ class UnreadableError(Exception):
 
 
 Loaded = dict[int, bytes | UnreadableError | None]
-"""By number, what ``Visit.load`` gives or raises."""
+"""By number the response to RETR behind its first line, None for a message that is to be streamed, or what is wrong."""
 
 
 class Opened(Protocol):
@@ -71,6 +76,8 @@ class Visit:
     def __init__(self, drop: Maildrop, reader: LogReader) -> None:
         self.drop = drop
         self._reader = reader
+        self._kept: dict[int, bytes] = {}
+        self._room = _KEPT_OCTETS
 
     def __len__(self) -> int:
         return len(self.drop)
@@ -91,11 +98,15 @@ class Visit:
     def measure(self, first: int, seconds: float = _MEASURE_SECONDS) -> int:
         """Measure from ``first`` on for some time; the first message that was not. Raises MailkeepError."""
         deadline = time.monotonic() + seconds
-        for number in range(first, len(self)):
-            if not self.is_measured(number):
-                self.measure_one(number)
-                if time.monotonic() > deadline:
-                    return number + 1
+        for start in range(first, len(self), _BATCH_MESSAGES):
+            numbers = range(start, min(start + _BATCH_MESSAGES, len(self)))
+            with closing(self._open([number for number in numbers if not self.is_measured(number)])) as opened:
+                for number, found in opened:
+                    if isinstance(found, bytes) and self._room > 0:
+                        self._kept[number] = found
+                        self._room -= len(found)
+                    if time.monotonic() > deadline:
+                        return number + 1
         return len(self)
 
     def measure_one(self, number: int) -> None:
@@ -105,60 +116,82 @@ class Visit:
             for piece in self._reader.stream(self.drop.ref(number)):
                 length += len(piece)
                 tail = (tail + piece[-2:])[-2:]
-        except (DamageError, NotFoundError) as error:
-            log.error("a message cannot be given: %s", error.message)
-            self.drop.set_size(number, _DAMAGED)
-        except StorageError as error:
-            log.error("a message cannot be given now: %s", error.message)
+        except (DamageError, NotFoundError, StorageError) as error:
+            self._failed(number, error)
         else:
             self.drop.set_size(number, octets_of(length, tail))
 
-    def load(self, number: int) -> bytes | None:
-        """The response to RETR behind its first line, or None for a message that is to be streamed.
-
-        Raises UnreadableError, and MailkeepError where no message can be opened.
-        """
-        original = self._small(number)
-        return None if original is None else whole(original)
-
     def load_batch(self, first: int, octets: int, messages: int) -> Loaded:
-        """``load`` for messages from ``first`` on, up to the limits; at least one."""
+        """Messages from ``first`` on, up to the limits; at least one. Raises MailkeepError where none can be opened."""
         loaded: Loaded = {}
-        for number in range(first, min(first + messages, len(self))):
-            try:
-                loaded[number] = found = self.load(number)
-            except UnreadableError as error:
-                loaded[number] = error
-                continue
-            octets -= len(found or b"")
-            if octets <= 0:
-                break
+        with closing(self._open(range(first, min(first + messages, len(self))))) as opened:
+            for number, found in opened:
+                loaded[number] = response = whole(found) if isinstance(found, bytes) else found
+                octets -= len(response) if isinstance(response, bytes) else self.octets(number)
+                if octets <= 0:
+                    break
         return loaded
 
     def top(self, number: int, lines: int) -> bytes | None:
         """The response to TOP behind its first line, or None for a message that is to be streamed.
 
-        Raises as ``load``.
+        Raises UnreadableError, and MailkeepError where no message can be opened.
         """
-        original = self._small(number)
-        return None if original is None else whole(Beginning(lines).feed(original))
+        ((_, found),) = self._open((number,))
+        if isinstance(found, UnreadableError):
+            raise found
+        return None if found is None else whole(Beginning(lines).feed(found))
 
-    def _small(self, number: int) -> bytes | None:
-        """The message, or None for one that is to be streamed. Raises as ``load``."""
+    def pieces(self, number: int) -> Generator[bytes, None, None]:
+        """The message's own octets as they are opened. Raises UnreadableError before or between them."""
+        try:
+            yield from self._reader.stream(self.drop.ref(number))
+        except (DamageError, NotFoundError, StorageError) as error:
+            raise _unreadable(error) from error
+
+    def _open(self, numbers: Sequence[int]) -> Generator[tuple[int, bytes | UnreadableError | None], None, None]:
+        """Messages in this order, each with its number: the original, why it cannot be had, or None for one that is
+        to be streamed. What was not measured is now. Raises MailkeepError where no message can be opened."""
+        together = {number for number in numbers if number not in self._kept and self._may_be_small(number)}
+        refs = [self.drop.ref(number) for number in numbers if number in together]
+        with closing(self._reader.read_each(refs, LARGEST_WHOLE)) as records:
+            for number in numbers:
+                if number in self._kept:
+                    yield number, self._kept.pop(number)
+                    continue
+                record = next(records) if number in together else None
+                if record is None:
+                    yield number, self._open_alone(number)
+                elif isinstance(record, Record):
+                    if not self.is_measured(number):
+                        self.drop.set_size(number, octets_of(len(record.original), record.original[-2:]))
+                    yield number, record.original
+                else:
+                    yield number, self._failed(number, record)
+
+    def _may_be_small(self, number: int) -> bool:
+        size = self.drop.size(number)
+        return size == UNKNOWN or 0 <= size <= LARGEST_WHOLE
+
+    def _open_alone(self, number: int) -> bytes | UnreadableError | None:
+        """As ``_open``, for what is large, damaged, or neither known before it has been opened."""
         if not self.is_measured(number):
             self.measure_one(number)
         size = self.drop.size(number)
         if size < 0:
-            raise UnreadableError(for_good=size == _DAMAGED)
+            return UnreadableError(for_good=size == _DAMAGED)
         if size > LARGEST_WHOLE:
             return None
-        with _one_message():
+        try:
             return self._reader.read(self.drop.ref(number)).original
+        except (DamageError, NotFoundError, StorageError) as error:
+            return _unreadable(error)
 
-    def pieces(self, number: int) -> Generator[bytes, None, None]:
-        """The message's own octets as they are opened. Raises UnreadableError before or between them."""
-        with _one_message():
-            yield from self._reader.stream(self.drop.ref(number))
+    def _failed(self, number: int, error: DamageError | NotFoundError | StorageError) -> UnreadableError:
+        unreadable = _unreadable(error)
+        if unreadable.for_good and not self.is_measured(number):
+            self.drop.set_size(number, _DAMAGED)
+        return unreadable
 
 
 class Reader:
@@ -192,7 +225,11 @@ class Reader:
             await self._do(partial(self.visit.measure_one, number))
 
     async def response(self, number: int) -> bytes | None:
-        """``Visit.load``. While a client takes one message after the other, the next ones are opened meanwhile."""
+        """The response to RETR behind its first line, or None for a message that is to be streamed.
+
+        While a client takes one message after the other, the next ones are opened meanwhile. Raises UnreadableError,
+        and MailkeepError where no message can be opened.
+        """
         in_turn, self._last = number == self._last + 1, number
         if number not in self._ready and self._ahead is not None:
             await self._take_ahead()
@@ -247,14 +284,10 @@ class Reader:
             return work()
 
 
-@contextmanager
-def _one_message() -> Iterator[None]:
-    """Tells trouble with one message from trouble with all of them."""
-    try:
-        yield
-    except (DamageError, NotFoundError) as error:
-        log.error("a message cannot be given: %s", error.message)
-        raise UnreadableError(for_good=True) from error
-    except StorageError as error:
+def _unreadable(error: DamageError | NotFoundError | StorageError) -> UnreadableError:
+    """Trouble with one message."""
+    if isinstance(error, StorageError):
         log.error("a message cannot be given now: %s", error.message)
-        raise UnreadableError(for_good=False) from error
+    else:
+        log.error("a message cannot be given: %s", error.message)
+    return UnreadableError(for_good=not isinstance(error, StorageError))

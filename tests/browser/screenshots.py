@@ -39,6 +39,15 @@ ADMIN_PAGES = {
     "user": "/admin/users/u-3",
     "import": "/admin/users/import",
     "audit": "/oversight/audit",
+    "replicas": "/admin/replicas",
+    "replica": "/admin/replicas/on/wasabi",
+    "replica-kinds": "/admin/replicas/new",
+    "replica-new": "/admin/replicas/new?kind=s3",
+    "replica-drive": "/admin/replicas/new?kind=drive",
+    "replica-settings": "/admin/replicas/on/wasabi/settings",
+    "replica-history": "/admin/replicas/history",
+    "replica-remove": "/admin/replicas/on/wasabi/remove",
+    "restore": "/admin/replicas/restore",
 }
 OPEN_PAGES = {"sign-in": "/sign-in", "welcome": "/welcome#KEEP-1"}
 LOCKED_PAGES = {"unlock": "/unlock", "locked": "/?q=budget"}

@@ -15,7 +15,9 @@ pytestmark = pytest.mark.browser
 SEEN_BY_ANNA = ["/", "/?q=budget", "/?q=%22", "/m/m-1", "/m/m-10?all=1", "/exports", "/account",
                 "/account/two-step", "/oversight/audit"]  # fmt: skip
 SEEN_BY_JONAS = ["/admin", "/admin/mailboxes", "/admin/mailboxes/b-1", "/admin/mailboxes/new", "/admin/users",
-                 "/admin/users/u-3", "/admin/users/import"]  # fmt: skip
+                 "/admin/users/u-3", "/admin/users/import", "/admin/replicas", "/admin/replicas/new",
+                 "/admin/replicas/new?kind=s3", "/admin/replicas/on/wasabi", "/admin/replicas/on/wasabi/settings",
+                 "/admin/replicas/history", "/admin/replicas/restore"]  # fmt: skip
 
 
 @pytest.fixture(autouse=True)

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import pytest
 
+from appliance.keys.agent_wire import ROLES
 from appliance.keys.certificate import ensure_certificate
 from appliance.keys.envelope import MailboxKeyPair
 from appliance.keys.keyring import Keyring
@@ -342,6 +343,7 @@ def agent(box: Box) -> Iterator[subprocess.Popen[str]]:
             *(sys.executable, "-m", "appliance.keys.agent", "--keyring", str(paths.keyring)),
             *("--socket", str(paths.agent_socket), "--secrets", str(paths.agent_socket.parent)),
             *("--pull-secret", str(paths.agent_secret("pull")), "--keyfile", str(paths.keyfile)),
+            *("--replica-secret", str(paths.agent_secret("replica"))),
         ],
         cwd=ROOT,
         stdout=subprocess.PIPE,
@@ -358,9 +360,10 @@ def test_code_inside_the_gateway_reaches_no_key_no_database_no_socket_no_process
     box: Box, agent: subprocess.Popen[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     paths = Paths(box.data)
-    paths.settings.write_bytes(b"secret")
-    secrets = [paths.keyfile, paths.keyring, paths.settings]
-    secrets += [paths.agent_secret(role) for role in ("archiver", "projector", "box", "pull")]
+    for place in (paths.settings, paths.service_keyfile, paths.replica_secret):
+        place.write_bytes(b"secret")
+    secrets = [paths.keyfile, paths.keyring, paths.settings, paths.service_keyfile, paths.replica_secret]
+    secrets += [paths.agent_secret(role) for role in ROLES]
     assert all(secret.read_bytes() for secret in secrets)
     assert agent_of(paths, "box").is_unlocked()
     with socket.create_server(("127.0.0.1", 0)) as elsewhere:

@@ -5,13 +5,31 @@ from __future__ import annotations
 from litestar import Router
 from litestar.di import Provide
 
-from webadmin.admin import audit, mailbox_access, mailboxes, roles, status, users
+from webadmin.admin import (
+    audit,
+    mailbox_access,
+    mailboxes,
+    remote_assistant,
+    remotes,
+    replicas,
+    roles,
+    status,
+    users,
+)
 from webadmin.session import admin_visit, overseer_visit
 
 
 def routers() -> list[Router]:
     """The routes of this part."""
-    own = [*status.HANDLERS, *mailboxes.HANDLERS, *mailbox_access.HANDLERS, *users.HANDLERS]
+    own = [
+        *status.HANDLERS,
+        *mailboxes.HANDLERS,
+        *mailbox_access.HANDLERS,
+        *users.HANDLERS,
+        *replicas.HANDLERS,
+        *remotes.HANDLERS,
+        *remote_assistant.HANDLERS,
+    ]
     shared = [*audit.HANDLERS, *roles.HANDLERS]
     return [
         Router("/admin", route_handlers=own, dependencies={"visit": Provide(admin_visit)}),

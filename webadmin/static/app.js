@@ -116,7 +116,7 @@
 
   document.addEventListener("htmx:beforeSwap", (event) => {
     // Problems come as a piece of page with their status; they are shown where the answer was expected.
-    if (event.detail.xhr.status >= 400 && event.detail.target.id === "reading") event.detail.shouldSwap = true;
+    if (event.detail.xhr.status >= 400 && event.detail.target.matches("#reading, [data-outcome]")) event.detail.shouldSwap = true;
   });
 
   // -- keys ------------------------------------------------------------------------------------------------------

@@ -2,8 +2,9 @@
 
 One client for both, of the two kinds that there are: one command at a time, as most programs do, and commands sent
 ahead (PIPELINING). Each pull asks for STAT, UIDL and LIST, then for every message. Runs are interleaved; each figure
-is the median. The first pull of each server is told apart: sizes have to be found out then (Dovecot has them in the
-names of its files, as its own delivery writes them). Needs Debian's dovecot-pop3d, root.
+is the median. The first pull after a start is told apart: sizes have to be found out then (Dovecot has them in the
+names of its files, as its own delivery writes them). So is signing in: mailkeep opens the mailbox's private key by
+Argon2id, whatever the number of messages, where Dovecot compares a password. Needs Debian's dovecot-pop3d, root.
 """
 
 from __future__ import annotations
@@ -38,12 +39,17 @@ ADDRESS = "box@bench.example"
 PASSWORD = "a password that is long"
 _ROOT = Path(__file__).resolve().parents[3]
 _START = 30.0
+_SETTLE = 5.0
+"""Seconds after a start in which a server's other processes come up."""
+_LOOKS = 6
+"""Sessions after which all workers have most likely seen the mailbox."""
 
 
 class Server(ABC):
     """One server with the mail in it."""
 
     name: str
+    password: str
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -54,6 +60,10 @@ class Server(ABC):
     @abstractmethod
     def start(self, mails: Sequence[bytes]) -> None:
         """Serve this mail on ``port``."""
+
+    @abstractmethod
+    def forget(self) -> None:
+        """Serve as if nobody had pulled yet."""
 
     @abstractmethod
     def stop(self) -> None:
@@ -80,6 +90,11 @@ class Mailkeep(Server):
         writer.close()
         assert settings_path(product.data).exists()
         product.start()
+
+    def forget(self) -> None:
+        """Start again: what was measured is remembered by the process."""
+        self._product.stop()
+        self._product.start()
 
     def stop(self) -> None:
         """SIGTERM."""
@@ -140,6 +155,11 @@ service pop3-login {{
         subprocess.run(["dovecot", "-c", self._config], check=True, timeout=60, stderr=subprocess.DEVNULL)
         _await(self.port)
 
+    def forget(self) -> None:
+        """Take away the lists and caches that a pull left in the Maildir."""
+        for path in (self.folder / "mail").glob("dovecot*"):
+            path.unlink()
+
     def stop(self) -> None:
         """Stop the master and all that it started."""
         subprocess.run(["doveadm", "-c", self._config, "stop"], check=True, timeout=60, capture_output=True)
@@ -185,6 +205,13 @@ class Client:
         self._line()
         self._socket.close()
         return octets, checksum
+
+    def look(self) -> None:
+        """Have the sizes found out, if they are not yet: each worker of a server does that for itself."""
+        for line in ("STAT", "QUIT"):
+            self._say(line)
+            self._line()
+        self._socket.close()
 
     def _say(self, line: str) -> None:
         self._socket.sendall(line.encode() + b"\r\n")
@@ -235,7 +262,7 @@ def main() -> int:
 def _compare(servers: list[Server], mails: list[bytes], runs: int) -> None:
     megabytes = sum(map(len, mails)) / 1e6
     print(f"{len(mails)} messages, {megabytes:.0f} MB, {os.cpu_count()} cores, median of {runs} interleaved runs\n")
-    kinds = {"one command at a time": 1, "100 commands ahead": 100}
+    kinds = {"first pull": 1, "one command at a time": 1, "100 commands ahead": 100}
     seconds: dict[tuple[str, str], list[float]] = defaultdict(list)
     seen = set()
     started: list[Server] = []
@@ -243,24 +270,37 @@ def _compare(servers: list[Server], mails: list[bytes], runs: int) -> None:
         for server in servers:
             started.append(server)
             server.start(mails)
-        for run in range(runs + 1):
+        for run in range(runs):
+            if run:
+                for server in servers:
+                    server.forget()
+            time.sleep(_SETTLE)
             for kind, ahead in kinds.items():
                 for server in servers:
                     begun = time.perf_counter()
-                    seen.add(Client(server).pull(ahead=ahead))
-                    first = run == 0 and ahead == 1
-                    if first or run:
-                        seconds["first pull" if first else kind, server.name].append(time.perf_counter() - begun)
+                    client = Client(server)
+                    signed_in = time.perf_counter()
+                    seen.add(client.pull(ahead=ahead))
+                    seconds[kind, server.name].append(time.perf_counter() - signed_in)
+                    seconds["signing in", server.name].append(signed_in - begun)
+                    if kind == "first pull":
+                        for _ in range(_LOOKS):
+                            Client(server).look()
     finally:
         for server in started:
             server.stop()
     assert len(seen) == 1, "the servers gave different mail"
-    print("| pull | " + " | ".join(f"{server.name}, msg/s (MB/s)" for server in servers) + " | ratio |")
-    print("|---" * (len(servers) + 2) + "|")
-    for kind in ("first pull", *kinds):
+    before = [statistics.median(seconds["signing in", server.name]) for server in servers]
+    names = " | ".join(f"{server.name}, msg/s (MB/s)" for server in servers)
+    print(f"| pull | {names} | ratio | with signing in |")
+    print("|---" * (len(servers) + 3) + "|")
+    for kind in kinds:
         medians = [statistics.median(seconds[kind, server.name]) for server in servers]
         cells = " | ".join(f"{len(mails) / median:,.0f} ({megabytes / median:.0f})" for median in medians)
-        print(f"| {kind} | {cells} | {medians[1] / medians[0]:.2f} |")
+        whole = [signing + pulling for signing, pulling in zip(before, medians, strict=True)]
+        print(f"| {kind} | {cells} | {medians[1] / medians[0]:.2f} | {whole[1] / whole[0]:.2f} |")
+    cells = " | ".join(f"{median * 1000:,.0f} ms" for median in before)
+    print(f"| signing in | {cells} | {before[1] / before[0]:.2f} | |")
 
 
 def _mails(count: int) -> list[bytes]:

@@ -9,6 +9,9 @@ from collections.abc import Callable
 
 import pytest
 
+from appliance.mail.published import roll_path
+from appliance.store.rolling import ask_to_roll
+
 
 def test_stopping_ends_idle_sessions_and_finishes_messages(gateway) -> None:
     idle, busy, sending = gateway.client(), gateway.client(), gateway.client()
@@ -97,3 +100,19 @@ def test_a_client_that_reads_no_replies_is_cut_off(start: Callable) -> None:
                 sent += client.socket.send(b"HELP\r\n" * 100_000)
     assert sent < 100 * 600_000
     assert gateway.client().say("NOOP") == "250 2.0.0 OK"
+
+
+def test_volumes_are_closed_when_somebody_asks_for_it(gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    rolled: list[float] = []
+    called = threading.Event()
+
+    def roll(*, older_than: float = 0) -> None:
+        rolled.append(older_than)
+        called.set()
+
+    monkeypatch.setattr(gateway.log, "roll", roll)
+    for moment in (2, 1):  # the second after the clock was set back
+        called.clear()
+        ask_to_roll(roll_path(gateway.data), moment)
+        assert called.wait(20)
+    assert rolled == [0.0, 0.0]

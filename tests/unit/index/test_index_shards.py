@@ -9,12 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from appliance.index import gather, library
+from appliance import sealing
+from appliance.errors import UnavailableError
+from appliance.index import gather, library, mirror
 from appliance.index.mirror import Mirror
 from appliance.index.schema import Document
 from appliance.index.search import Scope
 from appliance.index.shard import shard_of
-from tests.unit.index.conftest import EVERYTHING, Shelf, document, place_in
+from tests.unit.index.conftest import EVERYTHING, SHARD, Shelf, document, place_in
 
 WORDS = ("alpha", "beta", "gamma", "delta", "omega", "straße", "rechnung", "linux")
 PEOPLE = ("anna", "ben", "carl", "dora")
@@ -59,16 +61,26 @@ def mail(seed: int) -> list[Document]:
 
 @pytest.fixture(scope="module", params=[1, 2], ids=["hot and cold", "all cold, room for one"])
 def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Shelf, Shelf]]:
-    """The same messages in one shard, and in four."""
+    """The same messages in one shard, and in four. Of cold ones the stores are hollow until a hit is shown, as if they
+    were large."""
     folder: Path = tmp_path_factory.mktemp("shards")
     cold = request.param == 2
+    with pytest.MonkeyPatch.context() as patched:
+        if cold:
+            for module in (mirror, sealing):
+                patched.setattr(module, "BLOCK", 512)
+            patched.setattr(mirror, "_LARGE", 1)
+        yield from _pair(folder, request.param, cold=cold)
+
+
+def _pair(folder: Path, seed: int, *, cold: bool) -> Iterator[tuple[Shelf, Shelf]]:
     one = Shelf(place_in(folder / "one"))
     many = Shelf(
         place_in(folder / "many"),
         shard_of=lambda number: 20201 + (number - 1) * 4 // COUNT,
         budget=0 if cold else 2**30,
     )
-    documents = mail(request.param)
+    documents = mail(seed)
     for shelf in (one, many):
         for start in range(0, COUNT, 40):
             shelf.put(*documents[start : start + 40])
@@ -138,9 +150,9 @@ class _Restores:
         self.shards: list[int] = []
         restore = Mirror.restore
 
-        def counted(mirror: Mirror, shard: int, *rest: object) -> None:
+        def counted(mirror: Mirror, shard: int, *rest: object, shown: bool) -> None:
             self.shards.append(shard)
-            restore(mirror, shard, *rest)  # type: ignore[arg-type]
+            restore(mirror, shard, *rest, shown=shown)  # type: ignore[arg-type]
 
         monkeypatch.setattr(library.Mirror, "restore", counted)
 
@@ -187,6 +199,60 @@ def test_what_a_cold_shard_answered_is_remembered(years: Shelf, monkeypatch: pyt
     restores.shards.clear()
     assert years.ask("alpha", limit=10) == first
     assert restores.shards == [20204], "only the newest shard has a hit of the first page"
+
+
+@pytest.fixture
+def thick(tmp_path: Path) -> Iterator[Shelf]:
+    """One cold shard whose document store is large: several MiB that do not compress."""
+    shelf = Shelf(place_in(tmp_path))
+    random_ = random.Random(5)
+    shelf.put(
+        *(document(f"{number}", subject=f"no {number}", body=random_.randbytes(990).hex()) for number in range(4000))
+    )
+    shelf.close_writer()
+    yield shelf
+    shelf.close()
+
+
+def test_counting_leaves_the_documents_on_the_disk_until_one_is_shown(thick: Shelf) -> None:
+    assert thick.ask("*", limit=0).total == 4000
+    counting = thick.index.live_bytes()
+    assert _taken(thick.place.restored) <= counting
+    hits = thick.ask("*", sort="date-asc", limit=500, offset=2000).hits
+    shown = thick.index.live_bytes()
+    assert counting < shown - 2**22
+    assert all(hit.subject == f"no {hit.id}" and len(hit.snippet) > 100 for hit in hits)
+    assert thick.ask("subject:17", limit=0).total == 1
+    assert thick.index.live_bytes() == shown
+
+
+def test_a_search_that_counts_goes_on_while_another_brings_the_documents(thick: Shelf) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(4) as threads:
+        asked = [threads.submit(thick.ask, f"subject:{number}", limit=number % 2) for number in range(40)]
+        assert [one.result().total for one in asked] == [1] * 40
+        assert [len(one.result().hits) for one in asked] == [0, 1] * 20
+
+
+def test_documents_that_are_damaged_are_noticed_when_one_is_shown(thick: Shelf) -> None:
+    assert thick.ask("*", limit=0).total == 4000
+    found = Mirror(thick.place).manifest(SHARD)
+    assert found is not None
+    store = max((pack for pack in found.packs if pack.is_shown), key=lambda pack: pack.size)
+    with (thick.place.sealed / f"{SHARD:05}" / store.name).open("r+b") as file:
+        file.seek(2**20 // 2)
+        file.write(b"12345678")
+    with pytest.raises(UnavailableError, match="made anew"):
+        thick.ask("*")
+    thick.open_writer()
+    assert thick.writer.reached(SHARD) == 0, "the writer begins it anew"
+    assert _taken(thick.place.restored) == 0
+
+
+def _taken(folder: Path) -> int:
+    """Bytes of memory; a file with a hole takes less than its size."""
+    return sum(path.stat().st_blocks * 512 for path in folder.rglob("*") if path.is_file())
 
 
 def test_copies_stay_within_the_budget(years: Shelf) -> None:

@@ -75,7 +75,8 @@ class AgentProcess:
         return [
             *(sys.executable, "-m", "appliance.keys.agent", "--keyring", str(self.keyring)),
             *("--socket", str(self.socket), "--secrets", str(self.folder / "run")),
-            *("--pull-secret", str(self.folder / "pull" / "pull.key"), *map(str, options)),
+            *("--pull-secret", str(self.secret("pull")), "--replica-secret", str(self.secret("replica"))),
+            *map(str, options),
         ]
 
     def start(self, *options: str | Path, passphrase: str = "", as_user: int | None = None, **how: Any) -> AgentProcess:
@@ -105,7 +106,7 @@ class AgentProcess:
 
     def secret(self, role: str) -> Path:
         """The file with a role's secret."""
-        return self.folder / ("pull" if role == "pull" else "run") / f"{role}.key"
+        return self.folder / (role if role in ("pull", "replica") else "run") / f"{role}.key"
 
     def as_(self, role: str) -> Agent:
         """Its door for one role."""

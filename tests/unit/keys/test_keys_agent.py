@@ -279,6 +279,7 @@ SAMPLES = {
 }
 PROJECTOR = {"state", "wait", "vouch", "key", "content key", "volume key"}
 PULL = {"open mailbox", "opened volume key"}
+REPLICA = {"state", "wait", "vouch", "key"}
 
 
 def test_each_role_gets_its_own_requests_only(agent, ring):
@@ -286,7 +287,10 @@ def test_each_role_gets_its_own_requests_only(agent, ring):
     agent.start("--keyfile", ring.keyfile)
     assert {type(one) for one in SAMPLES.values()} | {wire.Lock} == set(wire.Request.__subclasses__())
     forbidden = "does not do that for this caller"
-    for role, may in (("archiver", set(SAMPLES)), ("box", set(SAMPLES)), ("projector", PROJECTOR), ("pull", PULL)):
+    for role, may in (
+        ("archiver", set(SAMPLES)), ("box", set(SAMPLES)), ("projector", PROJECTOR), ("pull", PULL),
+        ("replica", REPLICA),
+    ):  # fmt: skip
         with agent.connect(role) as connection:
             allowed = set()
             for name, request in SAMPLES.items():
@@ -294,7 +298,7 @@ def test_each_role_gets_its_own_requests_only(agent, ring):
                 if answer.error is None or forbidden not in answer.error.message:
                     allowed.add(name)
             assert allowed == may, role
-            if role in ("projector", "pull"):
+            if role in ("projector", "pull", "replica"):
                 assert forbidden in agent.ask(connection, wire.Lock()).error.message
     assert agent.as_("box").state().unlocked
 
@@ -303,6 +307,17 @@ def test_the_projector_cannot_sign_nor_make_mailboxes(agent, ring):
     keys = agent.start("--keyfile", ring.keyfile).keys("projector")
     assert keys.key("catalogue-lookup") == ring.unlocked.key("catalogue-lookup")
     for call in (lambda: keys.sign(b"m"), lambda: keys.create_mailbox(MAILBOX), agent.as_("projector").lock):
+        assert refuses(call, ForbiddenError)
+
+
+def test_the_replicator_gets_the_service_key_and_no_other(agent, ring):
+    ring.unlocked.create_mailbox(MAILBOX)
+    keys = agent.start("--keyfile", ring.keyfile).keys("replica")
+    assert keys.key("service") == ring.unlocked.key("service")
+    assert (keys.archive_id, keys.verify_key) == (ring.unlocked.archive_id, ring.unlocked.verify_key)
+    for purpose in ("settings", "catalogue-lookup", "index", "Service", ""):
+        assert refuses(lambda purpose=purpose: keys.key(purpose), ForbiddenError)
+    for call in (lambda: keys.sign(b"m"), lambda: keys.content_key(MAILBOX), lambda: keys.create_mailbox(OTHER)):
         assert refuses(call, ForbiddenError)
 
 
@@ -337,7 +352,7 @@ def test_a_mailbox_opens_while_the_archive_is_locked(agent, ring):
 def test_secrets_lie_where_only_their_role_reads_and_a_wrong_one_is_refused(agent, ring, tmp_path):
     agent.start("--keyfile", ring.keyfile)
     secrets = {agent.secret(role).read_text() for role in wire.ROLES}
-    assert len(secrets) == 4
+    assert len(secrets) == 5
     for role in wire.ROLES:
         assert stat.S_IMODE(agent.secret(role).stat().st_mode) == 0o600
     assert stat.S_IMODE(agent.socket.stat().st_mode) == 0o600

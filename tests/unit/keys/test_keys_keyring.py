@@ -17,6 +17,7 @@ from appliance.files import Files
 from appliance.keys import recovery
 from appliance.keys.envelope import seal
 from appliance.keys.keyring import Argon2, Keyring
+from appliance.keys.stored import load
 
 CHEAP = Argon2(memory=64, passes=1)
 MAILBOX = bytes(range(16))
@@ -140,6 +141,54 @@ def test_a_changed_keyring_does_not_open(made, member):
         Keyring.load(path).unlock_with_recovery_key(text)
     with pytest.raises(KeyringError):
         unlocked.create_mailbox(b"m" * 16)
+
+
+def test_a_replicas_keyring_is_made_without_a_key_and_opens_by_the_recovery_key_alone(made, tmp_path):
+    """After every kind of change: a mailbox, another recovery key, another appliance key."""
+    path, keyfile, unlocked, text = made
+    copy = tmp_path / "copy.json"
+
+    def check(text):
+        copy.write_bytes(load(path, Files()).for_replica())
+        locked = Keyring.load(copy, argon2=CHEAP)
+        assert [slot.kind for slot in locked.slots()] == ["recovery"]
+        assert locked.mailboxes == unlocked.mailboxes
+        with pytest.raises(KeyringError, match="cannot be unlocked by"):
+            locked.unlock_with_passphrase("päss word")
+        with pytest.raises(KeyringError, match="cannot be unlocked by"):
+            locked.unlock_with_keyfile(keyfile)
+        opened = locked.unlock_with_recovery_key(text)
+        assert opened.key("service") == unlocked.key("service")
+        opened.add_passphrase("another box")  # what a restore does, and it is whole again
+        Keyring.load(copy, argon2=CHEAP).unlock_with_passphrase("another box")
+
+    check(text)
+    unlocked.create_mailbox(MAILBOX)
+    check(text)
+    second = unlocked.begin_recovery_key()
+    unlocked.confirm_recovery_key(second)
+    check(second)
+    check(unlocked.new_appliance_key(passphrase="päss word"))
+
+
+def test_a_replicas_keyring_that_was_changed_does_not_open(made, tmp_path):
+    path, _, unlocked, text = made
+    unlocked.create_mailbox(MAILBOX)
+    document = json.loads(load(path, Files()).for_replica())
+    document["keyring"]["mailboxes"][MAILBOX.hex()]["created"] += 1
+    (tmp_path / "copy.json").write_text(json.dumps(document))
+    with pytest.raises(KeyringError, match="has changed it"):
+        Keyring.load(tmp_path / "copy.json").unlock_with_recovery_key(text)
+
+
+def test_a_keyring_whose_replica_would_not_open_is_refused_here(made):
+    """So nobody learns only from a restore that it was altered."""
+    path, _, _, text = made
+    document = json.loads(path.read_text())
+    document["recovery_mac"] = document["mac"]
+    path.write_text(json.dumps(document))
+    with pytest.raises(KeyringError, match="has changed it"):
+        Keyring.load(path).unlock_with_recovery_key(text)
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"not json", b'{"keyring": 7, "mac": ""}'])

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import subprocess
 import sys
 from pathlib import Path
 
+from appliance.cloud.manifests import ReplicaKeys
+from appliance.cloud.replicate import replicate
+from appliance.cloud.state import ReplicaPaths, State, set_own_epoch
+from appliance.mail.published import roll_path
 from appliance.services.exporting import Exports
 from appliance.services.jobs import Jobs
 from appliance.services.server import Server
+from appliance.store.absent import AbsentFile, AbsentFiles
+from appliance.store.rolling import ask_to_roll
+from tests.cloud_double import FolderRemote, Killed
+from tests.replica_box import Quiet
 from tests.scratch import BOX, ScratchArchive, mail, report
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -21,13 +30,20 @@ KINDS = {
     r"volumes/[0-9a-f]{32}/[a-z][a-z0-9]{0,15}-\d{8}\.seal": "volumes/<mailbox>/<writer>-<sequence>.seal",
     r"volumes/[0-9a-f]{32}/c0-\d{8}\.mka": "volumes/<mailbox>/c0-<sequence>.mka",
     r"volumes/[0-9a-f]{32}/d0-\d{8}\.mka": "volumes/<mailbox>/d0-<sequence>.mka",
+    r"volumes/absent": "volumes/absent",
     r"settings\.db(-wal|-shm)?": "settings.db",
     r"projections/current": "projections/current",
     r"projections/\d{4,}/catalogue\.db(-wal|-shm)?": "projections/<generation>/catalogue.db",
     r"projections/\d{4,}/index/\d{5}/(manifest|[0-9a-f]{32})": "projections/<generation>/index/<shard>/manifest",
     r"projections/\d{4,}/index/writer\.lock": "projections/<generation>/index/writer.lock",
     r"gateway/gateway\.json": "gateway/gateway.json",
+    r"gateway/roll": "gateway/roll",
     r"timestamps/\d{8,}-\d{4}-\d\d-\d\d\.tsr": "timestamps/<number>-<date>.tsr",
+    r"replicas/[a-z0-9-]+/(state|inventory)": "replicas/<remote>/state",
+    r"replicas/[a-z0-9-]+/(uploading|lock)": "replicas/<remote>/uploading",
+    r"replicas/[a-z0-9-]+/bad": "replicas/<remote>/bad",
+    r"replicas/[a-z0-9-]+/staging/\d{8}": "replicas/<remote>/staging/…",
+    r"replicas/epoch": "replicas/epoch",
     r"exports/[0-9a-f]{16}": "exports/<job>",
     r"run/.+": "run/…",
 }
@@ -35,6 +51,8 @@ KINDS = {
 
 def test_every_file_is_of_a_kind_that_the_document_lists(box: ScratchArchive) -> None:
     _fill(box)
+    gone = next(box.paths.volumes.glob("*/*.mka")).relative_to(box.paths.volumes).as_posix()
+    AbsentFiles(box.paths.volumes).add([AbsentFile(gone, 1, bytes(32))])
     document = (ROOT / "docs" / "format.md").read_text()
     seen = set()
     for file in box.paths.data.rglob("*"):
@@ -70,6 +88,8 @@ def _fill(box: ScratchArchive) -> None:
     box.project()
     box.compact()
     box.receive(mail("After compaction"))
+    ask_to_roll(roll_path(box.paths.data), 1)
+    _replicate(box)
     server = Server(box.dispatcher)
     server.start()
     server.close()
@@ -77,3 +97,17 @@ def _fill(box: ScratchArchive) -> None:
     job = Exports(box.archive, jobs).begin(BOX, query="number", everywhere=True)
     while jobs.get(BOX, id=job.id).state in ("waiting", "running"):
         pass
+
+
+def _replicate(box: ScratchArchive) -> None:
+    """A generation on a replica, and one that breaks off."""
+    keyring = box.archive.keyring
+    keys = ReplicaKeys(keyring.archive_id, keyring.key("service"), keyring.verify_key)
+    remote = FolderRemote(box.paths.data.parent / "remote")
+    paths = ReplicaPaths.of(box.paths.data, "cellar")
+    set_own_epoch(box.paths.data, 1)
+    for now in (1, 2):
+        with contextlib.suppress(Killed):
+            replicate(paths, remote, keys, Quiet(), now=now, roll=lambda data, at: None, force_snapshot=True)
+        remote.fail(Killed(), "put", match="objects/")
+        State(paths, keys).add_bad(["objects/00/00"])

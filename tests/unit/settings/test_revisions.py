@@ -19,7 +19,7 @@ MIGRATIONS = Path(store.__file__).parent / "migrations"
 
 def test_mailboxes_of_the_first_version_keep_their_addresses(tmp_path: Path) -> None:
     path = tmp_path / "settings.db"
-    first = open_database(path, durable=True)
+    first = open_database(path)
     store.bind_cipher(first, KEY)
     migrate(first, MIGRATIONS, "0001")
     encrypted = store.tables.EncryptedText().process_bind_param("[]", first.dialect)

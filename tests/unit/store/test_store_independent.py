@@ -17,10 +17,12 @@ from zstandard import ZstdError
 from appliance.files import FILES
 from appliance.keys import mailbox_keys, stored
 from appliance.keys.keyring import Argon2, Keyring, Unlocked
+from appliance.store.absent import AbsentFile, AbsentFiles
 from appliance.store.drop import drop
 from appliance.store.reader import LogReader, RecordRef
 from appliance.store.verify import verify
 from tests.archive_volumes import chain_of, compact_all, fill, office_mail
+from tests.elsewhere import Elsewhere
 from tests.unit.store.conftest import Archive
 
 READER = Path(__file__).resolve().parents[2] / "reference_reader.py"
@@ -141,3 +143,20 @@ def test_they_agree_on_what_is_spoilt(example, tmp_path, seed):
     what = f"{fault} {path.name}"
     assert product_finds(spoilt) is None, what
     assert reference_finds(spoilt) is None, what
+
+
+def test_they_agree_on_what_is_elsewhere(example, tmp_path):
+    there = example.spoil(tmp_path / "volumes").archive
+    sealed = [path.with_suffix("") for path in there.volumes.rglob("*.seal")]
+    plain = next(path.with_suffix(".mkv") for path in sealed if path.with_suffix(".mkv").exists())
+    newest = max(there.volumes.rglob("c0-*.mka"))
+    taken = [path.relative_to(there.volumes).as_posix() for path in (plain, newest)]
+    Elsewhere(there.volumes, tmp_path / "elsewhere").take(*taken)
+    report = verify(there.volumes, there.keyring, deep=True)
+    assert (report.errors, report.absent) == ((), 2)
+    found = reference_finds(Example(there, example.keys))
+    assert found is not None
+    assert 0 < found["records"] == report.records
+    AbsentFiles(there.volumes).add([AbsentFile(taken[0], 1, bytes(32))])
+    assert verify(there.volumes, there.keyring).errors
+    assert reference_finds(Example(there, example.keys)) is None

@@ -31,6 +31,7 @@ from appliance.errors import (
 )
 from appliance.services import api
 from appliance.services.client import ArchiveClient, Stream, StreamHead
+from tests.unit.web.replicas_double import ReplicasDouble
 
 PASSWORD = "correct horse battery"
 SETUP_CODE = "SETUP-1234"
@@ -98,7 +99,7 @@ class State:
     calls: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
 
 
-class ArchiveDouble(ArchiveClient):
+class ArchiveDouble(ReplicasDouble, ArchiveClient):
     """The archive in memory.
 
     ``first`` starts it without an administrator; ``down`` makes every call fail, ``locked`` all that need the key.
@@ -111,6 +112,7 @@ class ArchiveDouble(ArchiveClient):
         self.locked = False
         self.has_passphrase = True
         self.numbers: dict[str, Any] = {}
+        self.begin_replicas()
         if not first:
             _fill(self.state)
 
@@ -379,6 +381,8 @@ class ArchiveDouble(ArchiveClient):
             "accepted": 48_113,
             "refused": 4,
             "deferred": 17,
+            "replicas": tuple(one.replica for one in self.remotes_by_name.values()),
+            "only_here": self.only_here(count + 6),
         }
         return api.Status(**{**numbers, **self.numbers})
 

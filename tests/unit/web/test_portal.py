@@ -8,6 +8,7 @@ import pytest
 
 from tests.unit.web.browse import ADMIN, AUDITOR, USER, Browser, signed_in, visible
 from tests.unit.web.double import ArchiveDouble
+from tests.unit.web.replicas_double import ReplicasDouble
 
 PAGES = {
     USER: ["/", "/?q=budget", "/?q=xyzzy", "/m/m-2", "/exports", "/account", "/account/two-step"],
@@ -250,4 +251,4 @@ def test_the_double_answers_everything_that_the_client_can_ask() -> None:
 
     # What programs pull with is asked of a double of its own (test_pull_api).
     asked = {name for name in vars(ArchiveClient) if not name.startswith(("_", "pull_"))} - {"close"}
-    assert asked <= vars(ArchiveDouble).keys()
+    assert asked <= vars(ArchiveDouble).keys() | vars(ReplicasDouble).keys()

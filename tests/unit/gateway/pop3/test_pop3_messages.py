@@ -60,6 +60,56 @@ def test_a_large_message_comes_whole(server: Server, monkeypatch: pytest.MonkeyP
     assert client.say("LIST 2") == f"+OK 2 {len(large) + 2}"
 
 
+@pytest.mark.parametrize("measured_first", [False, True])
+def test_messages_about_as_large_as_what_is_held_whole(server: Server, measured_first: bool) -> None:
+    box = server.box()
+    sizes = [visit.LARGEST_WHOLE + more for more in (-16, -3, -2, -1, 0, 1)]
+    mails = [fill(size) for size in sizes for fill in (_noise, lambda size: b"x" * size)]
+    box.receive(*mails, PLAIN)
+    client = server.enter(box)
+    if measured_first:
+        assert client.say("STAT") == f"+OK {len(mails) + 1} {sum(map(len, mails)) + 2 * len(mails) + len(PLAIN)}"
+    for number, mail in enumerate(mails, 1):
+        assert client.message(number) == mail + b"\r\n"
+        assert client.say(f"LIST {number}") == f"+OK {number} {len(mail) + 2}"
+    assert client.message(len(mails) + 1) == PLAIN
+
+
+def test_a_message_that_is_damaged_after_its_size_was_told_is_refused_and_keeps_its_size(server: Server) -> None:
+    box = server.box()
+    first = [_noise(800_000) for _ in range(4)]
+    box.receive(*first, PLAIN + b"damaged\r\n", PLAIN)
+    server.writer.roll()
+    client = server.enter(box)
+    listed = client.lines("LIST")
+    (volume,) = (server.data / "volumes" / box.id.hex()).glob("*.mkv")
+    with volume.open("r+b") as file:
+        at = file.seek(_places(server, box.id)[4] + 100)
+        octet = file.read(1)
+        file.seek(at)
+        file.write(bytes([octet[0] ^ 1]))
+    assert [client.message(number) for number in range(1, 5)] == [mail + b"\r\n" for mail in first]
+    assert client.say("RETR 5").startswith("-ERR [SYS/PERM]")
+    assert client.say("TOP 5 0").startswith("-ERR [SYS/PERM]")
+    assert client.message(6) == PLAIN
+    assert client.lines("LIST") == listed
+
+
+def test_what_was_opened_to_tell_its_size_is_not_opened_again_and_not_all_is_held(server: Server) -> None:
+    box = server.box()
+    mails = [_noise(200_000) for _ in range(30)]
+    box.receive(*mails)
+    client = server.enter(box)
+    client.say("STAT")
+    for volume in (server.data / "volumes" / box.id.hex()).glob("*.mkv"):
+        volume.unlink()
+    held = 0
+    while client.say(f"RETR {held + 1}").startswith("+OK"):
+        assert client.rest() == mails[held] + b"\r\n"
+        held += 1
+    assert 10 <= held <= 12  # 2 MiB
+
+
 def test_real_mail_is_what_it_was(server: Server, corpora) -> None:
     mails = [path.read_bytes() for path in sorted((corpora / "eml").rglob("*.eml"))[:300]]
     box = server.box()
@@ -159,6 +209,11 @@ def test_a_damaged_message_is_refused_and_the_others_come(server: Server) -> Non
     assert answers[0] == PLAIN and answers[-1] == PLAIN
     assert all(one.startswith("-ERR [SYS/PERM]") for one in answers[1:-1])
     assert len(client.lines("LIST")) == len(client.lines("UIDL")) == count
+
+
+def _noise(size: int) -> bytes:
+    """What does not compress, without a line end at its end."""
+    return os.urandom(size - 1) + b"x"
 
 
 def _places(server: Server, mailbox: bytes) -> list[int]:

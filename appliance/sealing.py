@@ -1,9 +1,10 @@
-"""Sealed files: how anything of the index lies on a disk. Compressed, encrypted, and bound to its place.
+"""Sealed files: how the index lies on a disk and what names a replica on a remote. Compressed, encrypted, and bound to
+its place.
 
 A file is ``salt (32)`` and frames of ``length (4) ‖ GCM(key, nonce, zstd(block))``, one for each block of at most
-1 MiB. Its key is HKDF-SHA256 (RFC 5869) of the index key, with the salt and the file's place as info; nonces count the
-frames, whose number and whether it is the last are authenticated. So nothing can be cut off, moved, exchanged or read
-at another place, and no nonce meets one key twice: each writing of a file has a key of its own.
+1 MiB. Its key is HKDF-SHA256 (RFC 5869) of the owner's key, with the salt and the file's place as info; nonces count
+the frames, whose number and whether it is the last are authenticated. So nothing can be cut off, moved, exchanged or
+read at another place, and no nonce meets one key twice: each writing of a file has a key of its own.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import os
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import zstandard
@@ -32,7 +33,6 @@ _LEVEL = 3  # of zstd: a seventh smaller than level 1 on segments of an index, a
 _LENGTH = struct.Struct(">I")
 _BOUND = struct.Struct(">QB")  # a frame's number, and 1 where it is the last
 _LARGEST_FRAME = BLOCK + BLOCK // 128 + 1024 + _TAG  # above what zstd makes of a block that it cannot compress
-_INFO = b"mailkeep index v1\x00"
 
 
 def write_sealed(files: Files, path: Path, key: bytes, place: bytes, pieces: Iterable[Buffer]) -> int:
@@ -60,34 +60,52 @@ def write_sealed(files: Files, path: Path, key: bytes, place: bytes, pieces: Ite
     return end
 
 
-def read_sealed(files: Files, path: Path, key: bytes, place: bytes) -> Iterator[bytes]:
-    """The blocks of a sealed file, in order. Raises DamageError at the first that is not what was written there."""
+def read_sealed(files: Files, path: Path, key: bytes, place: bytes, *, skip: int = 0) -> Iterator[bytes]:
+    """The blocks of a sealed file from number ``skip`` on, in order. Each but the last has BLOCK bytes.
+
+    Raises DamageError at the first that is not what was written there.
+    """
     descriptor = files.open(path)
     try:
-        salt = read_exactly(files, descriptor, SALT, 0)
-        cipher = _cipher(key, salt, place)
-        decompressor = zstandard.ZstdDecompressor()
-        size, offset, number = files.size(descriptor), SALT, 0
-        while offset < size or not number:
-            head = read_exactly(files, descriptor, _LENGTH.size, offset)
-            length = _LENGTH.unpack(head)[0] if len(head) == _LENGTH.size else 0
-            if not _TAG < length <= _LARGEST_FRAME:
-                raise _damaged(path)
-            frame = read_exactly(files, descriptor, length, offset + _LENGTH.size)
-            offset += _LENGTH.size + length
-            try:
-                packed = cipher.decrypt(_nonce(number), frame, _BOUND.pack(number, offset == size))
-                block = decompressor.decompress(packed, max_output_size=BLOCK)
-            except (InvalidTag, zstandard.ZstdError) as error:
-                raise _damaged(path) from error
-            number += 1
-            yield block
+        size = files.size(descriptor)
+        yield from _opened(
+            lambda offset, count: read_exactly(files, descriptor, count, offset), size, key, place, path.name, skip
+        )
     finally:
         files.close(descriptor)
 
 
+def open_sealed(sealed: bytes, key: bytes, place: bytes, name: str) -> bytes:
+    """What is in the bytes of a sealed file; ``name`` is for the error. Raises DamageError as ``read_sealed``."""
+    held = memoryview(sealed)
+    return b"".join(_opened(lambda offset, count: held[offset : offset + count], len(held), key, place, name))
+
+
+def _opened(
+    read: Callable[[int, int], Buffer], size: int, key: bytes, place: bytes, name: str, skip: int = 0
+) -> Iterator[bytes]:
+    """The blocks of ``size`` bytes, of which ``read`` gives some from an offset on, or what there is of them."""
+    cipher = _cipher(key, bytes(read(0, SALT)), place)
+    decompressor = zstandard.ZstdDecompressor()
+    offset, number = SALT, 0
+    while offset < size or not number:
+        head = read(offset, _LENGTH.size)
+        length = _LENGTH.unpack(head)[0] if len(head) == _LENGTH.size else 0
+        if not _TAG < length <= _LARGEST_FRAME:
+            raise _damaged(name)
+        start, offset = offset + _LENGTH.size, offset + _LENGTH.size + length
+        if number >= skip:
+            try:
+                packed = cipher.decrypt(_nonce(number), read(start, length), _BOUND.pack(number, offset == size))
+                block = decompressor.decompress(packed, max_output_size=BLOCK)
+            except (InvalidTag, zstandard.ZstdError) as error:
+                raise _damaged(name) from error
+            yield block
+        number += 1
+
+
 def _cipher(key: bytes, salt: bytes, place: bytes) -> AESGCM:
-    return AESGCM(HKDF(hashes.SHA256(), 32, salt, _INFO + place).derive(key))
+    return AESGCM(HKDF(hashes.SHA256(), 32, salt, place).derive(key))
 
 
 def _nonce(number: int) -> bytes:
@@ -105,8 +123,7 @@ def _blocks(pieces: Iterable[Buffer]) -> Iterator[tuple[bytes, bool]]:
     yield bytes(held), True
 
 
-def _damaged(path: Path) -> DamageError:
+def _damaged(name: str) -> DamageError:
     return DamageError(
-        f"{path.name} of the sealed index is not what was written there. The mail itself is safe in the log; this part "
-        "of the index is made anew from it."
+        f"{name} is not what was written there: it was altered or exchanged, or another archive's key sealed it."
     )

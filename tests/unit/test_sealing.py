@@ -10,7 +10,7 @@ import pytest
 
 from appliance.errors import DamageError
 from appliance.files import FILES
-from appliance.index.sealing import BLOCK, SALT, read_sealed, write_sealed
+from appliance.sealing import BLOCK, SALT, open_sealed, read_sealed, write_sealed
 
 KEY = b"\x01" * 32
 PLACE = b"here"
@@ -27,8 +27,15 @@ def write(path: Path, content: bytes, *, place: bytes = PLACE, key: bytes = KEY)
 
 
 def read(path: Path, *, place: bytes = PLACE, key: bytes = KEY) -> bytes:
-    """What is in it."""
-    return b"".join(read_sealed(FILES, path, key, place))
+    """What is in it, whichever way it is read."""
+    try:
+        content = b"".join(read_sealed(FILES, path, key, place))
+    except DamageError:
+        with pytest.raises(DamageError):
+            open_sealed(path.read_bytes(), key, place, path.name)
+        raise
+    assert open_sealed(path.read_bytes(), key, place, path.name) == content
+    return content
 
 
 @pytest.mark.parametrize("size", [0, 1, BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK, 3 * BLOCK + 17])

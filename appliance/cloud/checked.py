@@ -1,0 +1,107 @@
+"""What a box remembers of the checks of one replica: which objects were found whole, and when.
+
+It lies sealed in ``DATA/replicas/<remote>/checked``. A check that is interrupted goes on from it, and what may go from
+this disk (``release``) is told by it; without the file everything is checked anew.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Final
+
+import msgspec
+
+from appliance.cloud.manifests import ReplicaKeys, files_of, kind_place
+from appliance.cloud.objects import VERSION, Placed
+from appliance.cloud.remote import Remote, RemoteObject
+from appliance.cloud.state import ReplicaPaths, State
+from appliance.errors import DamageError
+from appliance.files import FILES, Files, create_directory, read_file
+from appliance.sealing import open_sealed, write_sealed
+
+LONGEST_ROUND: Final = 7 * 86_400_000_000
+"""Microseconds after which a full check that has not come to its end begins anew."""
+GOOD_FOR: Final = 35 * 86_400_000_000
+"""Microseconds for which an object that was found whole counts as verified."""
+
+_NAME: Final = "checked"
+
+
+class Mark(msgspec.Struct, frozen=True, array_like=True):
+    """An object that was found whole. ``kind`` and ``hash`` are what the remote itself said of it then."""
+
+    size: int
+    at: int  # microseconds
+    kind: str = ""
+    hash: str = ""
+
+
+class Checked(msgspec.Struct, frozen=True):
+    """The checks of one replica so far. Times are microseconds."""
+
+    version: int = VERSION
+    begun: int = 0  # when the last full check began
+    ended: int = 0  # when one was last at its end
+    objects: dict[str, Mark] = {}
+    here: str = ""  # path up to which this box's own files were compared by the check under way
+    damaged_here: frozenset[str] = frozenset()  # paths of files of this box that are to be fetched from the replica
+    generations: tuple[RemoteObject, ...] = ()  # that there were at the last full check
+    keeping: tuple[int, int] = (0, 0)  # days and weeks that generations were to be kept for then
+    told: frozenset[str] = frozenset()  # findings that are in the audit trail already
+
+    @property
+    def is_under_way(self) -> bool:
+        """Whether a full check was begun and not ended."""
+        return self.begun > self.ended
+
+
+class CheckedFile:
+    """The file of one remote."""
+
+    def __init__(self, paths: ReplicaPaths, keys: ReplicaKeys, *, files: Files = FILES) -> None:
+        self._folder = paths.state
+        self._keys = keys
+        self._files = files
+
+    def load(self) -> Checked:
+        """What was saved last; nothing where that is not this version's or this archive's."""
+        with contextlib.suppress(FileNotFoundError, DamageError, msgspec.DecodeError):
+            sealed = read_file(self._files, self._folder / _NAME)
+            found = msgspec.msgpack.decode(
+                open_sealed(sealed, self._keys.sealing, kind_place("checked"), _NAME), type=Checked
+            )
+            if found.version == VERSION:
+                return found
+        return Checked()
+
+    def save(self, checked: Checked) -> None:
+        """Durable on return. Raises OSError."""
+        create_directory(self._files, self._folder.parent)
+        create_directory(self._files, self._folder)
+        beside = self._folder / f"{_NAME}.new"
+        with contextlib.suppress(FileNotFoundError):
+            self._files.unlink(beside)
+        packed = msgspec.msgpack.encode(checked)
+        write_sealed(self._files, beside, self._keys.sealing, kind_place("checked"), [packed])
+        self._files.rename(beside, self._folder / _NAME)
+        self._files.sync_directory(self._folder)
+
+
+def verified_files(
+    paths: ReplicaPaths, remote: Remote, keys: ReplicaKeys, *, now: int, files: Files = FILES
+) -> dict[str, Placed]:
+    """The files of the newest generation that this box wrote, as far as their objects were found whole lately and
+    nothing was found wrong with them since. None where no full check ever came to its end.
+
+    Raises DamageError, NotFoundError, and as ``Remote.read`` does.
+    """
+    state = State(paths, keys, files=files)
+    written, checked, bad = state.load(), CheckedFile(paths, keys, files=files).load(), state.bad()
+    if written is None or not checked.ended:
+        return {}
+    marks = checked.objects
+    return {
+        path: one
+        for path, one in files_of(written.manifest, remote, keys).items()
+        if one.object not in bad and one.object in marks and marks[one.object].at + GOOD_FOR > now
+    }

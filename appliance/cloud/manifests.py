@@ -1,0 +1,290 @@
+"""What names the files of a replica: manifests, inventories, epochs' marks; reading them, and files by them.
+
+All of these are sealed (``appliance.sealing``) with a key of the replica's own. Nothing read from a remote is believed:
+what is sealed opens under its own name and kind only, and what is not has the hash that something sealed gives.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from hashlib import sha256
+from pathlib import Path
+from typing import Final, Literal, TypeVar
+from uuid import UUID
+
+import msgspec
+
+from appliance.cloud.objects import (
+    VERSION,
+    BoxFiles,
+    EpochMark,
+    Inventory,
+    Manifest,
+    Placed,
+    epoch_name,
+    generation_name,
+    object_name,
+    parse_epoch,
+    parse_generation,
+)
+from appliance.cloud.remote import Moved, Remote
+from appliance.errors import DamageError, NotFoundError
+from appliance.files import FILES, Files, read_exactly, write_all
+from appliance.keys.envelope import derive
+from appliance.sealing import open_sealed, write_sealed
+
+Kind = Literal["inventory", "settings", "box", "catalogue", "state", "restore", "checked"]
+"""What a sealed object is whose name is not known before it is sealed."""
+
+_INFO: Final = b"mailkeep replica v1\x00"
+_PIECE: Final = 8 * 1024 * 1024
+"""Bytes of an object that are read at a time."""
+_READ_AT_A_TIME: Final = 8
+
+T = TypeVar("T")
+
+
+class ReplicaKeys(msgspec.Struct, frozen=True):
+    """What a replica needs of an archive's keys: none of these opens mail."""
+
+    archive: UUID
+    service: bytes
+    """``Keys.key("service")``."""
+    verify_key: bytes
+    """The Ed25519 public key that seals are checked with."""
+
+    def __repr__(self) -> str:
+        return f"ReplicaKeys({self.archive})"
+
+    @property
+    def sealing(self) -> bytes:
+        """The key of everything sealed that lies on a remote."""
+        return derive(self.service, info=_INFO + self.archive.bytes)
+
+
+# -- sealed objects --------------------------------------------------------------------------------------------------
+
+
+def named_place(name: str) -> bytes:
+    """The place of what is known by its name on the remote: a manifest, an epoch's mark."""
+    return _INFO + b"manifest" + name.encode("ascii")
+
+
+def kind_place(kind: Kind) -> bytes:
+    """The place of what has its hash for a name."""
+    return _INFO + kind.encode("ascii")
+
+
+def put_named(
+    remote: Remote, keys: ReplicaKeys, name: str, content: msgspec.Struct, staging: Path, *, lock_until: int = 0,
+    files: Files = FILES,
+) -> None:  # fmt: skip
+    """Seal and upload a manifest or an epoch's mark, by way of a file in ``staging``. Raises as ``Remote.put``."""
+    path = staging / name.replace("/", "-")
+    with contextlib.suppress(FileNotFoundError):
+        files.unlink(path)
+    write_sealed(files, path, keys.sealing, named_place(name), [msgspec.msgpack.encode(content)])
+    try:
+        remote.put(path, name, lock_until=lock_until)
+    finally:
+        files.unlink(path)
+
+
+def _read_named(remote: Remote, keys: ReplicaKeys, name: str, type: type[T]) -> T:
+    """Raises DamageError where it does not open, NotFoundError."""
+    return _decoded(open_sealed(remote.read(name), keys.sealing, named_place(name), name), type, name)
+
+
+def open_kind(sealed: bytes, keys: ReplicaKeys, kind: Kind) -> bytes:
+    """What is in a sealed object that is known by its hash. Raises DamageError."""
+    return open_sealed(sealed, keys.sealing, kind_place(kind), kind)
+
+
+def _decoded(packed: bytes, type: type[T], name: str) -> T:
+    try:
+        return msgspec.msgpack.decode(packed, type=type)
+    except msgspec.DecodeError as error:
+        raise DamageError(f"{name} of the replica was written by another version of mailkeep.") from error
+
+
+# -- generations and epochs ------------------------------------------------------------------------------------------
+
+
+def generation_names(remote: Remote) -> list[tuple[int, int]]:
+    """Epoch and number of each generation that is listed, the newest first."""
+    found = (parse_generation(one.name) for one in remote.list("generations"))
+    return sorted((one for one in found if one is not None), reverse=True)
+
+
+def generation(remote: Remote, keys: ReplicaKeys, epoch: int, number: int) -> Manifest:
+    """One generation. Raises NotFoundError, and DamageError where its manifest is not what was written."""
+    name = generation_name(epoch, number)
+    found = _read_named(remote, keys, name, Manifest)
+    if (found.version, found.archive, found.epoch, found.number) != (VERSION, keys.archive, epoch, number):
+        raise DamageError(f"{name} of the replica is of another archive, or of another version of mailkeep.")
+    return found
+
+
+def newest(remote: Remote, keys: ReplicaKeys) -> Manifest:
+    """The newest generation. Raises NotFoundError where there is none, DamageError as ``generation``."""
+    for epoch, number in generation_names(remote):
+        return generation(remote, keys, epoch, number)
+    raise NotFoundError(
+        f"There is no replica of this archive at {remote.config.name}: no generation was ever finished there."
+    )
+
+
+def generations(remote: Remote, keys: ReplicaKeys) -> list[Manifest]:
+    """All generations whose manifests open, the newest first."""
+
+    def opened(one: tuple[int, int]) -> Manifest | None:
+        with contextlib.suppress(DamageError, NotFoundError):
+            return generation(remote, keys, *one)
+        return None
+
+    with ThreadPoolExecutor(_READ_AT_A_TIME) as threads:
+        return [found for found in threads.map(opened, generation_names(remote)) if found is not None]
+
+
+def highest_epoch(remote: Remote, keys: ReplicaKeys) -> int:
+    """The epoch of the last restore; 1 where there was none. A mark that does not open is nobody's, and not heeded."""
+    marked = {parse_epoch(one.name) for one in remote.list("epochs")} - {None}
+    for epoch in sorted((epoch for epoch in marked if epoch is not None), reverse=True):
+        with contextlib.suppress(DamageError):
+            return epoch_mark(remote, keys, epoch).epoch
+    return 1
+
+
+def epoch_mark(remote: Remote, keys: ReplicaKeys, epoch: int) -> EpochMark:
+    """An epoch's mark. Raises NotFoundError, and DamageError where this archive's key did not make it."""
+    name = epoch_name(epoch)
+    found = _read_named(remote, keys, name, EpochMark)
+    if (found.version, found.archive, found.epoch) != (VERSION, keys.archive, epoch):
+        raise DamageError(f"{name} of the replica is of another archive, or of another version of mailkeep.")
+    return found
+
+
+def raise_epoch(remote: Remote, keys: ReplicaKeys, staging: Path, *, now: int, files: Files = FILES) -> int:
+    """Begin the next epoch at a remote; its number. ``staging`` is a folder for a file of a few bytes."""
+    epoch = max(highest_epoch(remote, keys), *(one for one, _ in generation_names(remote)), 0) + 1
+    mark = EpochMark(VERSION, keys.archive, epoch, now)
+    put_named(remote, keys, epoch_name(epoch), mark, staging, files=files)
+    return epoch
+
+
+# -- files -----------------------------------------------------------------------------------------------------------
+
+
+def files_of(manifest: Manifest, remote: Remote, keys: ReplicaKeys) -> dict[str, Placed]:
+    """Where each file of a generation is, by its path in the data folder. Raises DamageError, NotFoundError."""
+    files = read_inventory(manifest.inventory, remote, keys)
+    for path in manifest.removed:
+        files.pop(path, None)
+    files.update((one.path, one) for one in manifest.added)
+    return files
+
+
+def read_inventory(name: str, remote: Remote, keys: ReplicaKeys) -> dict[str, Placed]:
+    """The files in an inventory. Raises DamageError, NotFoundError."""
+    return inventory(name, remote.read(name), keys)
+
+
+def inventory(name: str, sealed: bytes, keys: ReplicaKeys) -> dict[str, Placed]:
+    """The files in an inventory's bytes, which have to be those that its name says. Raises DamageError."""
+    if object_name(sha256(sealed).digest()) != name:
+        raise DamageError(f"{name} of the replica is not what was written there.")
+    found = _decoded(open_kind(sealed, keys, "inventory"), Inventory, name)
+    if found.version != VERSION:
+        raise DamageError(f"{name} of the replica was written by another version of mailkeep.")
+    return {one.path: one for one in found.files}
+
+
+def read_placed(remote: Remote, placed: Placed) -> bytes:
+    """A file's bytes, which have the hash that ``placed`` says. Raises DamageError, NotFoundError."""
+    data = b"".join(_pieces(remote, placed))
+    if sha256(data).digest() != placed.hash:
+        raise _other(placed)
+    return data
+
+
+def get_placed(
+    remote: Remote, placed: Placed, target: Path, moved: Moved | None = None, *, files: Files = FILES
+) -> None:
+    """Download a file to the new file ``target``: whole, checked and synced on return, else it is not there.
+
+    Raises DamageError where it is not what was written, NotFoundError where its object is gone, OSError.
+    """
+    if placed.object == object_name(placed.hash):
+        remote.get(placed.object, target, moved)
+        found = _file_hash(files, target)
+    else:
+        found = _lay(files, target, _pieces(remote, placed))
+    if found != placed.hash:
+        files.unlink(target)
+        raise _other(placed)
+
+
+def read_box(remote: Remote, keys: ReplicaKeys, placed: Placed) -> BoxFiles:
+    """The box files of a generation. Raises DamageError, NotFoundError."""
+    return _decoded(open_kind(read_placed(remote, placed), keys, "box"), BoxFiles, placed.path)
+
+
+def _pieces(remote: Remote, placed: Placed) -> Iterator[bytes]:
+    offset, end = placed.offset, placed.offset + placed.size
+    while offset < end:
+        piece = remote.read(placed.object, offset, min(_PIECE, end - offset))
+        if not piece:
+            raise _other(placed)
+        offset += len(piece)
+        yield piece
+
+
+def _lay(files: Files, target: Path, pieces: Iterator[bytes]) -> bytes:
+    """A new, synced file of ``pieces``; its SHA-256."""
+    digest = sha256()
+    descriptor = files.create(target)
+    try:
+        offset = 0
+        for piece in pieces:
+            digest.update(piece)
+            offset = write_all(files, descriptor, [piece], offset)
+        files.sync(descriptor)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            files.unlink(target)
+        raise
+    finally:
+        files.close(descriptor)
+    return digest.digest()
+
+
+def _file_hash(files: Files, path: Path) -> bytes:
+    digest = sha256()
+    descriptor = files.open(path)
+    try:
+        offset, size = 0, files.size(descriptor)
+        while offset < size:
+            piece = read_exactly(files, descriptor, _PIECE, offset)
+            if not piece:
+                break
+            digest.update(piece)
+            offset += len(piece)
+    finally:
+        files.close(descriptor)
+    return digest.digest()
+
+
+def _other(placed: Placed) -> DamageError:
+    return DamageError(
+        f"{placed.object} of the replica does not hold {placed.path} as it was written there. The other copies are not "
+        "touched by that."
+    )
+
+
+def objects_of(manifest: Manifest) -> Sequence[str]:
+    """The objects that a manifest names beside those of its inventory's files."""
+    alone = [one for one in (manifest.settings, manifest.box) if one is not None]
+    shown = manifest.snapshot.files if manifest.snapshot is not None else ()
+    return [manifest.keyring, manifest.inventory, *(one.object for one in (*manifest.added, *alone, *shown))]

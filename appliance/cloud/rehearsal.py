@@ -1,0 +1,399 @@
+"""A rehearsal of the restore: as much of it as can be done without the recovery key, into a scratch folder.
+
+It shows that the newest generation opens, that everything it names is there, that settings and catalogue can be laid
+out, and that volumes taken at random are what was signed; where keys are at hand, that their records open. It does not
+show that somebody still has the recovery key: `mailkeep restore --list` with it does.
+"""
+
+from __future__ import annotations
+
+import random
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from hashlib import sha256
+from pathlib import Path
+from typing import Final
+from uuid import UUID
+
+import msgspec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from appliance.cloud.download import Fetched, download
+from appliance.cloud.laying import CATALOGUE, SETTINGS, Laying, is_sound
+from appliance.cloud.manifests import ReplicaKeys, files_of, newest
+from appliance.cloud.objects import Manifest, Placed
+from appliance.cloud.remote import Remote
+from appliance.cloud.sorting import ROOT, Sorted, log_name, sort_volumes
+from appliance.cloud.upload import Progress
+from appliance.errors import DamageError, DiskFullError, KeyringError, MailkeepError, NotFoundError, SealedError
+from appliance.files import FILES, Files, create_directory, read_file
+from appliance.keys.keyring import Keyring
+from appliance.store.absent import AbsentFile, AbsentFiles
+from appliance.store.failures import storage_error
+from appliance.store.names import parse_volume, sealed_by, volume_name
+from appliance.store.reader import KeyOpener, LogReader, RecordRef
+from appliance.store.seal import Chain, read_seal
+from appliance.store.survey import survey_archive, survey_volume
+
+SAMPLE: Final = 5
+"""Volumes that are read back, unless told."""
+MOST_NAMED: Final = 20
+"""Findings of one kind that are named one by one."""
+
+
+class Checked(msgspec.Struct, frozen=True):
+    """One thing that a restore needs. ``trouble`` is what is wrong with it, in sentences; nothing where it is well."""
+
+    what: str
+    trouble: tuple[str, ...]
+    told: str = ""  # how much of it there is
+
+
+class Rehearsed(msgspec.Struct, frozen=True):
+    """What a rehearsal found out. Times are seconds, ``at`` microseconds."""
+
+    remote: str
+    epoch: int
+    generation: int
+    at: int
+    checks: tuple[Checked, ...]
+    volumes: int  # read back
+    bytes: int  # fetched
+    opened: int  # records that were decrypted and agree with what was committed to
+    seconds: float
+    estimate: float | None  # seconds that a whole restore would take; None where too little was fetched to tell
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the archive could be restored from there, as far as could be seen."""
+        return not any(one.trouble for one in self.checks)
+
+    @property
+    def words(self) -> str:
+        """The result in a sentence."""
+        if not self.is_whole:
+            wrong = ", ".join(one.what for one in self.checks if one.trouble)
+            return f"Generation {self.generation} could not be restored as it is; something is wrong with: {wrong}."
+        took = "" if self.estimate is None else f"; a whole restore would take about {_duration(self.estimate)}"
+        return f"Generation {self.generation} could be restored{took}."
+
+    def lines(self) -> tuple[str, ...]:
+        """Each check in a line, and each trouble in one of its own."""
+        return tuple(
+            line
+            for one in self.checks
+            for line in (f"{one.what}: {one.told or 'looked at'}, {len(one.trouble) or 'no'} troubles.", *one.trouble)
+        )
+
+
+class _Seals:
+    """Whose seals count, for a reader."""
+
+    def __init__(self, keys: ReplicaKeys) -> None:
+        self.archive_id: UUID = keys.archive
+        self.verify_key: bytes = keys.verify_key
+
+
+def rehearse(
+    scratch: Path,
+    remote: Remote,
+    keys: ReplicaKeys,
+    progress: Progress,
+    *,
+    sample: int = SAMPLE,
+    opener: KeyOpener | None = None,
+    rng: random.Random | None = None,
+    files: Files = FILES,
+) -> Rehearsed:
+    """Restore a part of the newest generation into the folder ``scratch``, which is removed before and afterwards.
+
+    ``opener`` opens the records of ordinary mailboxes. What is wrong with the replica is in the result. Raises
+    NotFoundError where there is no generation, DamageError where its manifest does not open, DiskFullError,
+    StorageError, UnavailableError when stopped, and as ``Remote`` does.
+    """
+    begun = time.monotonic()
+    manifest = newest(remote, keys)
+    try:
+        with _folder(scratch, files):
+            run = _Rehearsal(scratch, remote, keys, manifest, progress, files)
+            run.look_at_inventory()
+            run.look_at_keyring()
+            run.look_at_copies()
+            run.look_at_seals()
+            run.look_at_volumes(sample, rng or random.SystemRandom(), opener)
+            return run.result(time.monotonic() - begun)
+    except OSError as error:
+        raise storage_error(error) from error
+
+
+@contextmanager
+def _folder(scratch: Path, files: Files) -> Iterator[None]:
+    shutil.rmtree(scratch, ignore_errors=True)
+    create_directory(files, scratch.parent)
+    create_directory(files, scratch)
+    create_directory(files, scratch / "volumes")
+    try:
+        yield
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+class _Rehearsal:
+    def __init__(
+        self, scratch: Path, remote: Remote, keys: ReplicaKeys, manifest: Manifest, progress: Progress, files: Files
+    ) -> None:
+        self._scratch = scratch
+        self._volumes = scratch / "volumes"
+        self._staging = scratch / "staging"
+        self._remote = remote
+        self._keys = keys
+        self._manifest = manifest
+        self._progress = progress
+        self._files = files
+        self._laying = Laying(scratch, self._staging, remote, keys, progress, files=files)
+        self._checks: list[Checked] = []
+        self._contents: Mapping[str, Placed] = {}
+        self._chain = Chain(keys.archive, keys.verify_key)
+        self._opened = self._sampled = self._bytes = 0
+        self._fetching = 0.0
+
+    def result(self, seconds: float) -> Rehearsed:
+        """What was found out."""
+        snapshot = self._manifest.snapshot.files if self._manifest.snapshot is not None else ()
+        every = sum(one.size for one in (*self._contents.values(), *snapshot))
+        return Rehearsed(
+            remote=self._remote.config.name,
+            epoch=self._manifest.epoch,
+            generation=self._manifest.number,
+            at=self._manifest.at,
+            checks=tuple(self._checks),
+            volumes=self._sampled,
+            bytes=self._bytes,
+            opened=self._opened,
+            seconds=seconds,
+            estimate=every * self._fetching / self._bytes if self._bytes else None,
+        )
+
+    # -- what is there ------------------------------------------------------------------------------------------------
+
+    def look_at_inventory(self) -> None:
+        """Every object that the generation names is there, and as large as it has to be."""
+        try:
+            self._contents = files_of(self._manifest, self._remote, self._keys)
+        except (DamageError, NotFoundError) as error:
+            self._note("inventory", [error.message])
+            return
+        there = {one.name: one.size for one in self._remote.list("objects")}
+        needed: dict[str, list[Placed]] = {}
+        for one in (*self._contents.values(), *self._copies()):
+            needed.setdefault(one.object, []).append(one)
+        short = [
+            f"{name}, which holds {_several([one.path for one in within])}, is {_how(name in there)}."
+            for name, within in needed.items()
+            if there.get(name, -1) < max(one.offset + one.size for one in within)
+        ]
+        strange = [f"{path} has no place in an archive." for path in self._contents if log_name(path) is None]
+        self._note("inventory", [*short, *strange], f"{len(self._contents)} files in {len(needed)} objects")
+
+    def look_at_keyring(self) -> None:
+        """The keyring is the one that was written, of this archive, and has a slot for the recovery key."""
+        trouble = []
+        name = self._manifest.keyring
+        try:
+            content = self._remote.read(name)
+            keyring = Keyring.parse(content, self._scratch / "keyring.json")
+            if f"keyrings/{sha256(content).hexdigest()}" != name or keyring.archive_id != self._keys.archive:
+                trouble.append(f"{name} is not what was written there.")
+            elif {slot.kind for slot in keyring.slots()} != {"recovery"}:
+                trouble.append(f"{name} has other slots than the recovery key's.")
+        except (NotFoundError, KeyringError) as error:
+            trouble.append(error.message)
+        self._note("keyring", trouble)
+
+    def look_at_copies(self) -> None:
+        """Settings, catalogue and box files open, and the databases are sound."""
+        create_directory(self._files, self._staging)
+        snapshot = self._manifest.snapshot
+        catalogue = next((one for one in self._copies() if one.path.endswith(CATALOGUE)), None)
+        self._require_room([one for one in (self._manifest.settings, catalogue) if one is not None])
+        if self._manifest.settings is not None:
+            self._look_at_database("settings", self._manifest.settings, SETTINGS)
+        if catalogue is not None and snapshot is not None:
+            self._look_at_database("catalogue", catalogue, CATALOGUE)
+        if self._manifest.box is not None:
+            with self._noting("small files", self._manifest.box) as trouble:
+                trouble += [f"{path} has no place in an archive." for path in self._laying.box(self._manifest.box)]
+
+    def _look_at_database(self, kind: str, placed: Placed, name: str) -> None:
+        with self._noting(kind, placed) as trouble:
+            self._laying.opened(placed, "settings" if name == SETTINGS else "catalogue", self._scratch / name)
+            if not is_sound(self._scratch / name):
+                trouble.append(f"SQLite finds the copy of {name} damaged. Both are made anew from the log if need be.")
+
+    def look_at_seals(self) -> None:
+        """All seals are signed, and their chain is the one that the generation says."""
+        trouble: list[str] = []
+        seals = [one for path, one in self._contents.items() if (name := log_name(path)) and sealed_by(name)]
+        key = Ed25519PublicKey.from_public_bytes(self._keys.verify_key)
+
+        def take(fetched: Fetched) -> None:
+            name = fetched.placed.path.removeprefix(ROOT)
+            try:
+                if fetched.wrong is not None:
+                    raise fetched.wrong
+                read_seal(name, read_file(self._files, fetched.path), key, self._keys.archive)
+                self._lay(name, fetched.path)
+            except (DamageError, NotFoundError) as error:
+                trouble.append(f"{name}: {error.message}")
+
+        self._fetch(seals, take, "seals")
+        self._chain = Chain.load(
+            self._volumes, archive_id=self._keys.archive, verify_key=self._keys.verify_key, files=self._files
+        )
+        trouble += [f"{one.file}: {one.what}." for one in self._chain.findings]
+        if (self._chain.number, self._chain.head) != (self._manifest.chain_number, self._manifest.chain_head):
+            trouble.append("The newest seal is another one than the generation says.")
+        self._note("seals", trouble, f"{len(seals)} seals")
+
+    # -- volumes ------------------------------------------------------------------------------------------------------
+
+    def look_at_volumes(self, sample: int, rng: random.Random, opener: KeyOpener | None) -> None:
+        """Some volumes come back as what was signed; with keys, their records open."""
+        found = sort_volumes(self._contents, self._chain)
+        there = [*found.now, *found.later]
+        chosen = rng.sample(there, min(sample, len(there)))
+        self._require_room(chosen)
+        trouble = [f"{path}: {why}." for path, why in found.quarantined.items()]
+        trouble += self._bring(chosen)
+        self._sampled = len(chosen)
+        here = [one.path.removeprefix(ROOT) for one in chosen if self._files.exists(self._scratch / one.path)]
+        for name in here:
+            trouble += self._surveyed(name)
+        if opener is not None:
+            trouble += self._read(here, found, opener)
+        self._note("volumes", trouble, f"{self._sampled} of {len(there)}, {self._opened} records opened")
+
+    def _bring(self, wanted: Sequence[Placed]) -> list[str]:
+        trouble: list[str] = []
+
+        def take(fetched: Fetched) -> None:
+            if fetched.wrong is not None:
+                trouble.append(fetched.wrong.message)
+            else:
+                self._lay(fetched.placed.path.removeprefix(ROOT), fetched.path)
+
+        self._fetch(wanted, take, "volumes")
+        return trouble
+
+    def _surveyed(self, name: str) -> Iterator[str]:
+        """What is wrong with a volume or archive volume by itself, without a key."""
+        seal = self._chain.seal_of(name)
+        if parse_volume(name) is None:
+            try:
+                archive = survey_archive(self._files, self._volumes / name)
+            except DamageError as error:
+                yield f"{name}: {error.message}"
+                return
+            if seal is None or (archive.file_hash, archive.leaf_root, archive.cipher_root) != (
+                seal.file_hash, seal.leaf_root, seal.cipher_root
+            ):  # fmt: skip
+                yield f"{name} is not the archive volume that was signed."
+            return
+        found, digest = survey_volume(self._files, self._volumes, volume_name(name))
+        if seal is not None and (digest, found.leaf_root, found.cipher_root) != (
+            seal.file_hash, seal.leaf_root, seal.cipher_root
+        ):  # fmt: skip
+            yield f"{name} is not the volume that was signed."
+        if any(gap.durable for gap in found.gaps) or found.header is None or found.disagreement():
+            yield f"{name} is damaged, here as on the box."
+
+    def _read(self, here: Sequence[str], found: Sorted, opener: KeyOpener) -> Iterator[str]:
+        """Open all records; a reader that compares each with what was committed to."""
+        every = {one.path.removeprefix(ROOT): one for one in (*found.now, *found.later)}
+        AbsentFiles(self._volumes, files=self._files).add(
+            AbsentFile(name, one.size, one.hash) for name, one in every.items()
+        )
+
+        def fetch(name: str) -> None:
+            for message in self._bring([every[name]]):
+                raise DamageError(message)
+
+        reader = LogReader(self._volumes, opener, seal_key=_Seals(self._keys), fetch=fetch, files=self._files)
+        for name in here:
+            seal = self._chain.seal_of(name)
+            written = [one.volume for one in seal.replaces] if seal is not None and seal.replaces else [name]
+            for volume in written:
+                yield from self._read_volume(reader, volume)
+
+    def _read_volume(self, reader: LogReader, volume: str) -> Iterator[str]:
+        for one in reader.scan(volume):
+            if not isinstance(one, RecordRef):
+                continue
+            try:
+                for _ in reader.stream(one):
+                    pass
+                self._opened += 1
+            except SealedError:
+                return
+            except MailkeepError as error:
+                yield f"{volume} at {one.offset}: {error.message}"
+
+    # -- by the way ---------------------------------------------------------------------------------------------------
+
+    def _copies(self) -> list[Placed]:
+        snapshot = self._manifest.snapshot.files if self._manifest.snapshot is not None else ()
+        return [one for one in (self._manifest.settings, self._manifest.box, *snapshot) if one is not None]
+
+    def _fetch(self, wanted: Sequence[Placed], take: Callable[[Fetched], None], what: str) -> None:
+        begun = time.monotonic()
+        download(self._remote, wanted, self._staging, take, self._progress, what=what, files=self._files)
+        self._fetching += time.monotonic() - begun
+        self._bytes += sum(one.size for one in wanted)
+
+    def _lay(self, name: str, source: Path) -> None:
+        folder = self._volumes / name.partition("/")[0]
+        if not self._files.exists(folder):
+            create_directory(self._files, folder)
+        self._files.rename(source, self._volumes / name)
+
+    def _require_room(self, wanted: Sequence[Placed]) -> None:
+        # What is sealed is also compressed: opened, a database may take several times as much.
+        needed = 4 * sum(one.size for one in wanted)
+        if self._files.free(self._scratch) < needed:
+            raise DiskFullError(
+                f"A rehearsal of the restore needs {needed // 1_000_000} MB on the disk of the archive for a while, "
+                "and there is not so much free. Nothing was lost; make room."
+            )
+
+    @contextmanager
+    def _noting(self, what: str, placed: Placed) -> Iterator[list[str]]:
+        trouble: list[str] = []
+        begun = time.monotonic()
+        try:
+            yield trouble
+        except (DamageError, NotFoundError) as error:
+            trouble.append(error.message)
+        self._note(what, trouble)
+        self._fetching += time.monotonic() - begun
+        self._bytes += placed.size
+
+    def _note(self, what: str, trouble: Sequence[str], told: str = "") -> None:
+        more = len(trouble) - MOST_NAMED
+        named = (*trouble[:MOST_NAMED], f"And {more} more.") if more > 0 else tuple(trouble)
+        self._checks.append(Checked(what, named, told))
+
+
+def _several(paths: Sequence[str]) -> str:
+    return f"{paths[0]} and {len(paths) - 1} more files" if len(paths) > 1 else paths[0]
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 120:
+        return f"{max(1, round(seconds))} seconds"
+    return f"{round(seconds / 60)} minutes" if seconds < 7200 else f"{round(seconds / 3600)} hours"
+
+
+def _how(there: bool) -> str:
+    return "too short" if there else "not there"

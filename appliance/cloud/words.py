@@ -1,0 +1,147 @@
+"""What went wrong at a remote, as an administrator can use it: rclone's words sorted into our errors.
+
+rclone passes on what the services say, each in its own way. The patterns are the services' documented codes and
+rclone's own phrases; whatever is not among them is taken as trouble that passes.
+
+Sources: Amazon S3 "Error responses", Azure Blob "Common error codes", Google Drive "Resolve errors" and Cloud Storage
+"HTTP status and error codes", Microsoft Graph "Error codes for OneDrive", Dropbox and Box API errors, Backblaze B2
+"Error handling", RFC 4918 section 11.5 (507), draft-ietf-secsh-filexfer-13 section 9.1 (SFTP).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from appliance.cloud.remote import RemoteConfig
+from appliance.errors import (
+    ForbiddenError,
+    MailkeepError,
+    NotFoundError,
+    RemoteDeniedError,
+    RemoteFullError,
+    UnavailableError,
+)
+
+LONGEST_DETAIL: Final = 300
+"""Characters of rclone's own words at the end of a sentence."""
+
+_RETRIED: Final = "Everything is safe on this box; it is tried again by itself."
+_SEE: Final = "Everything is safe on this box, but nothing goes to this remote until that is put right."
+
+# In the order in which they are looked for: a rate limit is called a quota by some, and a full disk a denial by others.
+_KINDS: Final[tuple[tuple[str, type[MailkeepError], str], ...]] = (
+    (
+        r"rate ?limit|slow ?down|too many requests|\b429\b|throttl|activitylimitreached|uploadlimitexceeded"
+        r"|dailylimitexceeded|quota exceeded for quota metric|too_many_write_operations|serverbusy",
+        UnavailableError,
+        f"takes no more for the moment: it limits how much may be sent in a while. {_RETRIED}",
+    ),
+    (
+        r"storagequotaexceeded|quota ?exceeded|quotalimitreached|insufficient_space|insufficient ?storage|\b507\b"
+        r"|storage_limit_exceeded|cap_?exceeded|no space left|disk full|disk is full|not enough (free )?space"
+        r"|no_space_on_filesystem|quota has been|over quota|storage limit|disc quota|disk quota|status_disk_full"
+        r"|teamdrivefilelimitexceeded|accountproblem|overdraft",
+        RemoteFullError,
+        "has no room left, or its quota is used up. Make room there or buy more; everything is safe on this box, and "
+        "replication goes on from where it was.",
+    ),
+    (
+        r"requesttimetooskewed|too skewed|request has expired|clock skew",
+        RemoteDeniedError,
+        f"refuses requests because its clock and this box's differ. Set this box's clock right (NTP). {_SEE}",
+    ),
+    (
+        r"x509:|certificate|tls: |server gave http response to https client",
+        RemoteDeniedError,
+        f"cannot be trusted: its TLS certificate does not fit. Check the address, and on both sides the date. {_SEE}",
+    ),
+    (
+        r"knownhosts: key|host key|pinned host",
+        RemoteDeniedError,
+        "shows another SSH host key than before. Somebody may be in between, or the server was set up anew; if it was, "
+        f"remove “host_keys” from the remote's settings. {_SEE}",
+    ),
+    (
+        r"nosuchbucket|bucket does not exist|containernotfound|container not found|bucket not found",
+        NotFoundError,
+        "has no such bucket, and it could not be made. Check its name and region, or create it there.",
+    ),
+    (
+        r"invalid_grant|token expired|empty token|expired_access_token|invalid_access_token|token.*(invalid|revoked)"
+        r"|couldn't fetch token|oauth2",
+        RemoteDeniedError,
+        f"does not accept the sign-in any more. Run rclone authorize again and paste the new token. {_SEE}",
+    ),
+    (
+        r"invalidaccesskeyid|signaturedoesnotmatch|authenticationfailed|unable to authenticate|\b401\b|unauthorized"
+        r"|bad_auth_token|expired_auth_token|invalid_client|logon.?failure|login incorrect|invalid credentials"
+        r"|nocredentialproviders|no ec2 imds role|failed to refresh cached credentials|bad username or password",
+        RemoteDeniedError,
+        "does not accept the credentials. Check user or key, and the password or secret as it is (not as rclone "
+        f"obscure prints it). {_SEE}",
+    ),
+    (
+        r"accessdenied|access denied|access_denied|permission denied|\b403\b|forbidden|authorizationfailure"
+        r"|insufficient ?permission|not authorized|no_write_permission|operation not permitted|read-only file system",
+        RemoteDeniedError,
+        "does not allow this. Check the credentials, and that they may list, read, write and delete in that folder. "
+        f"{_SEE}",
+    ),
+    (
+        r"didn't find backend|failed to create file system|couldn't find|unable to get drive_id|unsupported protocol"
+        r"|couldn't parse|is a file not a directory|invalid character|need .* to be set|not configured|missing .* in",
+        RemoteDeniedError,
+        f"cannot be used with these settings. {_SEE}",
+    ),
+    (
+        r"no such host|server misbehaving|name resolution",
+        UnavailableError,
+        f"has a name that cannot be found. Is it spelled right, and does this box have a name server? {_RETRIED}",
+    ),
+    (
+        r"connection refused|no route to host|network is unreachable|i/o timeout|deadline exceeded|timed? ?out",
+        UnavailableError,
+        f"does not answer. {_RETRIED}",
+    ),
+    (
+        r"\b50[0234]\b|service unavailable|bad gateway|gateway timeout|internal ?(server ?)?error|serviceunavailable",
+        UnavailableError,
+        f"is busy, or has trouble of its own. {_RETRIED}",
+    ),
+    (
+        r"connection reset|broken pipe|connection lost|unexpected eof|\beof\b|connection closed",
+        UnavailableError,
+        f"broke the connection off. {_RETRIED}",
+    ),
+)
+
+_LOCKED: Final = re.compile(
+    r"object.?lock|retention|immutab|worm|legal.?hold|compliance|governance|object is (locked|protected)"
+)
+_NOISE: Final = re.compile(
+    r"https response error |RequestID: [^,]*, |HostID: [^,]*, |operation error "
+    r"|exceeded maximum number of attempts, \d+, "
+    r"|error in ListJSON: |failed to find object: |StatusCode: 0, |request send failed, "
+)
+
+
+def explain(config: RemoteConfig, status: int, text: str) -> MailkeepError:
+    """The error for what rclone said about a remote: its HTTP status and its words, which hold no secret any more."""
+    said = text.lower()
+    detail = _NOISE.sub("", " ".join(text.split()))
+    if len(detail) > LONGEST_DETAIL:
+        detail = detail[: LONGEST_DETAIL - 1] + "…"
+    if status == 404 and "bucket" not in said:
+        return NotFoundError(f"There is no such object on the remote “{config.name}”.")
+    for pattern, kind, sentence in _KINDS:
+        if re.search(pattern, said):
+            return kind(f"The remote “{config.name}” {sentence} ({detail})")
+    return UnavailableError(f"The remote “{config.name}” did not do what was asked. {_RETRIED} ({detail})")
+
+
+def explain_refused_deletion(config: RemoteConfig, status: int, text: str) -> MailkeepError:
+    """As ``explain``, but what speaks of a lock is ForbiddenError: the object may go later."""
+    if _LOCKED.search(text.lower()):
+        return ForbiddenError(f"The remote “{config.name}” keeps this object locked; it can be deleted later.")
+    return explain(config, status, text)

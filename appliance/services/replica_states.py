@@ -1,0 +1,193 @@
+"""How far the remotes are, for faces and for the status: from the replicator's history, and from the log itself.
+
+None of it needs a key, so it is told of a locked archive too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Literal, NamedTuple
+
+import msgspec
+
+from appliance.errors import MailkeepError
+from appliance.services import api
+from appliance.services.paths import Paths
+from appliance.services.replicator.history import History, Run, Standing
+from appliance.services.replicator.progress import HowFar, how_far, progress_place
+from appliance.services.unreplicated import Unreplicated, Waiting
+from appliance.store.reader import LogReader
+
+LATE_INTERVALS = 2
+"""Intervals that a remote may be behind before there is an alarm."""
+
+_SECOND = 1_000_000
+
+
+class Seen(NamedTuple):
+    """All remotes at one moment, and the messages that none of them has."""
+
+    replicas: tuple[api.ReplicaState, ...]
+    only_here: int
+    trouble: str = ""
+    """Why nothing is known of them."""
+
+
+class ReplicaStates:
+    """Looks at the remotes of one data folder."""
+
+    def __init__(self, paths: Paths, reader: LogReader) -> None:
+        self._paths = paths
+        self._unreplicated = Unreplicated(reader, paths.volumes)
+        self._history: History | None = None
+
+    @property
+    def history(self) -> History:
+        """The replicator's history. Raises StorageError, UnavailableError."""
+        if self._history is None:
+            self._history = History(self._paths.jobs)
+        return self._history
+
+    def close(self) -> None:
+        """Close the history."""
+        if self._history is not None:
+            self._history.close()
+            self._history = None
+
+    def see(self, now: float, records: int, remotes: Mapping[str, Standing] | None = None) -> Seen:
+        """The remotes now, where the log has ``records`` messages in all.
+
+        ``remotes`` are those that are set up, with interval and pause as they are set; without them, as in a locked
+        archive, they are those that the replicator knows of.
+        """
+        if remotes is None and not self._paths.jobs.exists():
+            return Seen((), records)
+        if remotes is not None and not remotes:
+            return Seen((), records)
+        try:
+            standings = self._standings(remotes)
+            waiting = self._waiting(standings, records)
+            unfinished = {run.remote: run for run in self.history.unfinished()}
+        except MailkeepError as error:
+            return Seen((), 0, error.message)
+        states = tuple(
+            _state(name, one, waiting[name], unfinished.get(name), self._paths, now) for name, one in standings.items()
+        )
+        return Seen(states, min((one.waiting for one in states), default=records))
+
+    def run(self, run: Run) -> api.RunInfo:
+        """A run as faces show it."""
+        return run_info(run, how_far(progress_place(self._paths, run.remote)))
+
+    def _standings(self, remotes: Mapping[str, Standing] | None) -> dict[str, Standing]:
+        known = self.history.standings()
+        if remotes is None:
+            return known
+        return {
+            name: msgspec.structs.replace(known.get(name, Standing()), interval=one.interval, paused=one.paused)
+            for name, one in remotes.items()
+        }
+
+    def _waiting(self, standings: Mapping[str, Standing], records: int) -> dict[str, Waiting]:
+        """What each remote lacks; one that has nothing at all lacks everything."""
+        reached = sorted({one.reached for one in standings.values() if one.reached})
+        counted = dict(zip(reached, self._unreplicated.since(*reached), strict=True))
+        return {name: counted.get(one.reached, Waiting(records, 0)) for name, one in standings.items()}
+
+
+def alarms(seen: Seen) -> Iterator[tuple[Literal["warning", "error"], str]]:
+    """What an administrator should look at."""
+    if seen.trouble:
+        yield "warning", f"Nothing can be said of the replicas: {seen.trouble}"
+    for one in seen.replicas:
+        if one.unsound:
+            yield "error", f"The replica “{one.name}” is not as it should be. {one.unsound}"
+        if one.state == "superseded":
+            yield "error", f"Nothing is written to the replica “{one.name}” any more. {one.trouble}"
+        elif one.state == "behind" and one.reached_at is None:
+            yield "error", f"Nothing has reached the replica “{one.name}” yet. {one.trouble}"
+        elif one.state == "behind":
+            messages = f"{one.waiting} message{' is' if one.waiting == 1 else 's are'}"
+            yield (
+                "error",
+                f"The replica “{one.name}” is {_span(one.lag_seconds)} behind: {messages} not there. "
+                f"{one.trouble or _why(one)}",
+            )
+    behind = [one for one in seen.replicas if one.state in ("behind", "superseded", "paused")]
+    if seen.replicas and len(behind) == len(seen.replicas) and seen.only_here:
+        exist = "message exists" if seen.only_here == 1 else "messages exist"
+        yield "warning", f"{seen.only_here} {exist} only on this box."
+
+
+def _why(one: api.ReplicaState) -> str:
+    return "It is paused." if one.next_at is None else "Look whether replication runs: `mailkeep remote list`."
+
+
+def run_info(run: Run, now: HowFar | None = None) -> api.RunInfo:
+    """A run as faces show it; ``now`` is what was last said by the run that concerns its remote."""
+    begun, ended = _seconds(run.begun), _seconds(run.ended)
+    lasted = (run.ended - run.begun) / _SECOND if run.ended and run.begun else 0.0
+    info = api.RunInfo(
+        id=run.id, remote=run.remote, kind=run.kind, asked=run.asked, state=run.state, queued_at=run.queued // _SECOND,
+        begun_at=begun, ended_at=ended, words=run.words, bytes=run.bytes,
+        rate=run.bytes / lasted if lasted and run.times == 1 else 0.0, times=run.times, lines=run.lines,
+    )  # fmt: skip
+    if run.state != "running" or now is None or now.run != run.id:
+        return info
+    return msgspec.structs.replace(
+        info, done=now.done, total=now.total, rate=now.rate, eta=now.eta, what=now.what, bytes=now.done
+    )
+
+
+def _state(
+    name: str, standing: Standing, waiting: Waiting, run: Run | None, paths: Paths, now: float
+) -> api.ReplicaState:
+    lag = max(now - standing.reached / _SECOND, 0.0) if waiting.records and standing.reached else 0.0
+    return api.ReplicaState(
+        name=name,
+        state=_word(standing, waiting, lag),
+        interval=standing.interval,
+        reached_at=_seconds(standing.reached or None),
+        lag_seconds=lag,
+        waiting=waiting.records,
+        waiting_bytes=waiting.bytes,
+        last_at=_seconds(standing.ended.get("replicate")),
+        next_at=None if standing.paused else max(_seconds(standing.next_run()) or 0, int(now)),
+        epoch=standing.epoch,
+        generation=standing.generation,
+        records=standing.records,
+        free=standing.free,
+        used=standing.used,
+        trouble=standing.trouble,
+        failures=standing.failures,
+        unsound=standing.unsound,
+        checked_at=_seconds(standing.ended.get("check")),
+        rehearsed_at=_seconds(standing.ended.get("rehearse")),
+        run=None if run is None else run_info(run, how_far(progress_place(paths, name))),
+    )
+
+
+def _word(
+    standing: Standing, waiting: Waiting, lag: float
+) -> Literal["new", "current", "behind", "failing", "paused", "superseded"]:
+    if standing.superseded:
+        return "superseded"
+    if lag > LATE_INTERVALS * standing.interval or (not standing.reached and waiting.records and standing.failures):
+        return "behind"
+    if standing.paused:
+        return "paused"
+    if standing.failures:
+        return "failing"
+    return "current" if standing.reached else "new"
+
+
+def _seconds(microseconds: int | None) -> int | None:
+    return None if microseconds is None else microseconds // _SECOND
+
+
+def _span(seconds: float) -> str:
+    """A time as people say it."""
+    for name, unit in (("days", 86_400.0), ("hours", 3600.0)):
+        if seconds >= 2 * unit:
+            return f"{seconds / unit:.0f} {name}"
+    return f"{max(seconds / 60, 1):.0f} minutes"
