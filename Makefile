@@ -55,9 +55,10 @@ lock: setup ## Write the lock files anew from pyproject.toml
 	$(BIN)/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-header pyproject.toml -o requirements.lock
 	$(BIN)/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-header --extra dev pyproject.toml -o requirements-dev.lock
 
-faults: setup test-packages ## Kill, cut and break the product ROUNDS times, and look for lost mail
+faults: setup test-packages ## Kill, cut, break and lose the product ROUNDS times, and look for lost mail
 	$(BIN)/python -m tests.faults --rounds $(ROUNDS)
-	MAILKEEP_FAULT_STEP=1 $(BIN)/python -m pytest -q tests/unit/index/test_index_faults.py tests/unit/cloud/test_replicate_faults.py
+	MAILKEEP_FAULT_STEP=1 MAILKEEP_RESTORE_KILLS=$(ROUNDS) $(BIN)/python -m pytest -q tests/unit/index/test_index_faults.py \
+		tests/unit/cloud/test_replicate_faults.py tests/unit/cloud/test_restore.py tests/faults/test_restore.py
 
 fuzz: setup ## Feed INPUTS mutated messages to the readers
 	$(BIN)/python -m tests.fuzz --inputs $(INPUTS)

@@ -477,7 +477,8 @@ READABLE = {
         "grant": {"user_id", "role", "granted_by"}, "grant_request": {"id", "user_id", "role", "asked_by"},
         "invitation": {"code_hash", "user_id"},
         "mailbox": {"id", "address", "state", "unknown", "networks", "aliases", "catch_all"},
-        "door": {"address", "mailbox"}, "erased": {"record", "mailbox"}, "timestamping": set(), "gateway": {"hostname"},
+        "door": {"address", "mailbox"}, "erased": {"record", "mailbox"}, "timestamping": set(),
+        "remote": {"name"}, "replication": set(), "gateway": {"hostname"},
         "hold": {"id", "archive"}, "audit": {"by", "action"}, "session": {"token_hash", "user_id"},
     },
     "catalogue.db": {

@@ -67,6 +67,14 @@ class Additions:
         if self._archives_changed:
             self._drop_replaced()
 
+    def signed_hash(self, path: str) -> bytes | None:
+        """The SHA-256 that a file of the log has by its seal, or that a good seal itself has; None without one."""
+        if path.endswith(SEAL_SUFFIX):
+            signed = self._log.seal(path)
+            return None if signed is None else signed.hash
+        seal = self._log.seal_of(path)
+        return None if seal is None else seal.file_hash
+
     def _items(self, fresh: Sequence[LocalFile], gone: list[str]) -> Iterator[Item]:
         """What of the files is to be uploaded; what lies on the remote already is noted where it is."""
         seals = self._seals(one.path for one in fresh if one.path.endswith(SEAL_SUFFIX))

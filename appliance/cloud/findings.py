@@ -25,6 +25,7 @@ Kind = Literal[
     "stranger",  # something that mailkeep did not put there
     "unnamed",  # an object that no generation needs
     "unreadable",  # a volume is as it was written there, and is still not what was signed
+    "unopened",  # a record of a volume that is as it was signed does not open, or is not what was committed to
     "differs",  # a seal was made anew here, and the replica has the one before
     "damaged-here",  # a file of this box is not what it was
     "lost-here",  # a file of this box is not there

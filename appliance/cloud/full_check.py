@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import re
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import Final
@@ -26,6 +27,9 @@ from appliance.cloud.state import ReplicaPaths
 from appliance.cloud.upload import Progress
 from appliance.errors import UnavailableError
 from appliance.files import FILES, Files
+
+SAVE_SECONDS: Final = 30.0
+"""Between two writings of how far it is: what a killed process has to do again."""
 
 _LOOK_SECONDS: Final = 0.2
 _MOST_UNNAMED: Final = 3
@@ -72,6 +76,7 @@ class _Full:
         self._checked = checked
         self._marks = dict(checked.objects)
         self._tally = Tally()
+        self._saved = time.monotonic()
 
     def run(self) -> Audited:
         listed = [one for one in self._remote.list() if not one.name.startswith(_PROBES)]
@@ -98,7 +103,12 @@ class _Full:
 
     def save(self) -> None:
         """Keep how far it came. Raises OSError."""
+        self._saved = time.monotonic()
         self._file.save(msgspec.structs.replace(self._checked, objects=self._marks))
+
+    def _save_now_and_then(self) -> None:
+        if time.monotonic() - self._saved >= SAVE_SECONDS:
+            self.save()
 
     def _told(self) -> dict[str, tuple[str, str]]:
         if not isinstance(self._remote, TellsHashes):
@@ -152,6 +162,7 @@ class _Full:
                     else:
                         error = error or failure
                 self._progress.report(min(total, done + sum(list(moved.values()))), total, "objects compared")
+                self._save_now_and_then()
         if error is not None:
             raise error
         if self._progress.stopped():
@@ -181,6 +192,7 @@ class _Full:
                 self._checked, here=max(self._checked.here, one.path), damaged_here=frozenset(hurt)
             )
             self._progress.report(done, total, "files here compared")
+            self._save_now_and_then()
         return True
 
 

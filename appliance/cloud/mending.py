@@ -34,7 +34,7 @@ from appliance.store.names import SEAL_SUFFIX, VolumeName, parse_volume
 from appliance.store.seal import Chain, read_seal
 from appliance.store.survey import Survey, survey
 
-OBJECTS: Final = frozenset({"missing", "truncated", "altered", "swapped"})
+OBJECTS: Final = frozenset({"missing", "truncated", "altered", "swapped", "unreadable", "differs"})
 """Findings about objects, which the next run of replication mends."""
 FOUND: Final = "replica.damaged"
 REPAIRED: Final = "replica.repaired"
@@ -166,10 +166,14 @@ class _Mending:
 
     def _mend_one(self, one: Placed) -> str:
         """Raises DamageError where the replica's is not what was signed either, NotFoundError where it is gone."""
-        if self._compared.compare(one) is None:
+        if not self._is_damaged(one):
             return f"{one.path} is whole here again."
         mend = self._mend_seal if one.path.endswith(SEAL_SUFFIX) else self._mend_volume
         return mend(one, one.path.removeprefix(ROOT))
+
+    def _is_damaged(self, one: Placed) -> bool:
+        found = self._compared.compare(one)
+        return found is not None and found.is_here
 
     def _mend_seal(self, one: Placed, name: str) -> str:
         raw = read_placed(self._remote, one)
@@ -200,7 +204,7 @@ class _Mending:
                 self._check_unsealed(name, coming)
             # Neither compaction nor anybody who lets files go touches the mailbox until it is in its place.
             with held((volumes / name).parent, seconds=_WAIT, files=self._files):
-                if self._compared.compare(one) is None:
+                if not self._is_damaged(one):
                     return f"{one.path} is whole here again."
                 put_back(volumes, name, coming, one.hash, files=self._files)
         finally:

@@ -58,6 +58,11 @@ class Named:
     """The manifests that were read and open."""
     findings: list[ReplicaFinding] = field(default_factory=list)
 
+    @property
+    def name(self) -> str:
+        """Of the newest manifest that opens; empty where there is none."""
+        return "" if self.manifest is None else generation_name(self.manifest.epoch, self.manifest.number)
+
 
 def look(
     paths: ReplicaPaths,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
@@ -18,23 +18,22 @@ from typing import Final
 from uuid import UUID
 
 import msgspec
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from appliance.cloud.download import Fetched, download
 from appliance.cloud.laying import CATALOGUE, SETTINGS, Laying, is_sound
+from appliance.cloud.log_laying import LogLaying, chain_troubles, is_seal
 from appliance.cloud.manifests import ReplicaKeys, files_of, newest
 from appliance.cloud.objects import Manifest, Placed
 from appliance.cloud.remote import Remote
 from appliance.cloud.sorting import ROOT, Sorted, log_name, sort_volumes
 from appliance.cloud.upload import Progress
 from appliance.errors import DamageError, DiskFullError, KeyringError, MailkeepError, NotFoundError, SealedError
-from appliance.files import FILES, Files, create_directory, read_file
+from appliance.files import FILES, Files, create_directory
 from appliance.keys.keyring import Keyring
 from appliance.store.absent import AbsentFile, AbsentFiles
 from appliance.store.failures import storage_error
-from appliance.store.names import parse_volume, sealed_by, volume_name
+from appliance.store.names import parse_volume, volume_name
 from appliance.store.reader import KeyOpener, LogReader, RecordRef
-from appliance.store.seal import Chain, read_seal
+from appliance.store.seal import Chain
 from appliance.store.survey import survey_archive, survey_volume
 
 SAMPLE: Final = 5
@@ -153,6 +152,7 @@ class _Rehearsal:
         self._progress = progress
         self._files = files
         self._laying = Laying(scratch, self._staging, remote, keys, progress, files=files)
+        self._log = LogLaying(scratch, self._staging, remote, keys, progress, files=files)
         self._checks: list[Checked] = []
         self._contents: Mapping[str, Placed] = {}
         self._chain = Chain(keys.archive, keys.verify_key)
@@ -234,28 +234,13 @@ class _Rehearsal:
 
     def look_at_seals(self) -> None:
         """All seals are signed, and their chain is the one that the generation says."""
-        trouble: list[str] = []
-        seals = [one for path, one in self._contents.items() if (name := log_name(path)) and sealed_by(name)]
-        key = Ed25519PublicKey.from_public_bytes(self._keys.verify_key)
-
-        def take(fetched: Fetched) -> None:
-            name = fetched.placed.path.removeprefix(ROOT)
-            try:
-                if fetched.wrong is not None:
-                    raise fetched.wrong
-                read_seal(name, read_file(self._files, fetched.path), key, self._keys.archive)
-                self._lay(name, fetched.path)
-            except (DamageError, NotFoundError) as error:
-                trouble.append(f"{name}: {error.message}")
-
-        self._fetch(seals, take, "seals")
-        self._chain = Chain.load(
-            self._volumes, archive_id=self._keys.archive, verify_key=self._keys.verify_key, files=self._files
-        )
-        trouble += [f"{one.file}: {one.what}." for one in self._chain.findings]
-        if (self._chain.number, self._chain.head) != (self._manifest.chain_number, self._manifest.chain_head):
-            trouble.append("The newest seal is another one than the generation says.")
-        self._note("seals", trouble, f"{len(seals)} seals")
+        seals = [one for path, one in self._contents.items() if is_seal(path)]
+        with self._timed(seals):
+            self._log.folders(self._contents)
+            wrong = self._log.seals(self._contents)
+        self._chain = self._log.chain()
+        trouble = [f"{path}: {why}" for path, why in wrong.items()]
+        self._note("seals", [*trouble, *chain_troubles(self._chain, self._manifest)], f"{len(seals)} seals")
 
     # -- volumes ------------------------------------------------------------------------------------------------------
 
@@ -276,16 +261,8 @@ class _Rehearsal:
         self._note("volumes", trouble, f"{self._sampled} of {len(there)}, {self._opened} records opened")
 
     def _bring(self, wanted: Sequence[Placed]) -> list[str]:
-        trouble: list[str] = []
-
-        def take(fetched: Fetched) -> None:
-            if fetched.wrong is not None:
-                trouble.append(fetched.wrong.message)
-            else:
-                self._lay(fetched.placed.path.removeprefix(ROOT), fetched.path)
-
-        self._fetch(wanted, take, "volumes")
-        return trouble
+        with self._timed(wanted):
+            return list(self._log.bring(wanted, "volumes").values())
 
     def _surveyed(self, name: str) -> Iterator[str]:
         """What is wrong with a volume or archive volume by itself, without a key."""
@@ -346,17 +323,13 @@ class _Rehearsal:
         snapshot = self._manifest.snapshot.files if self._manifest.snapshot is not None else ()
         return [one for one in (self._manifest.settings, self._manifest.box, *snapshot) if one is not None]
 
-    def _fetch(self, wanted: Sequence[Placed], take: Callable[[Fetched], None], what: str) -> None:
+    @contextmanager
+    def _timed(self, wanted: Sequence[Placed]) -> Iterator[None]:
+        """Count what is fetched, and how long that takes."""
         begun = time.monotonic()
-        download(self._remote, wanted, self._staging, take, self._progress, what=what, files=self._files)
+        yield
         self._fetching += time.monotonic() - begun
         self._bytes += sum(one.size for one in wanted)
-
-    def _lay(self, name: str, source: Path) -> None:
-        folder = self._volumes / name.partition("/")[0]
-        if not self._files.exists(folder):
-            create_directory(self._files, folder)
-        self._files.rename(source, self._volumes / name)
 
     def _require_room(self, wanted: Sequence[Placed]) -> None:
         # What is sealed is also compressed: opened, a database may take several times as much.
@@ -370,14 +343,12 @@ class _Rehearsal:
     @contextmanager
     def _noting(self, what: str, placed: Placed) -> Iterator[list[str]]:
         trouble: list[str] = []
-        begun = time.monotonic()
-        try:
-            yield trouble
-        except (DamageError, NotFoundError) as error:
-            trouble.append(error.message)
+        with self._timed([placed]):
+            try:
+                yield trouble
+            except (DamageError, NotFoundError) as error:
+                trouble.append(error.message)
         self._note(what, trouble)
-        self._fetching += time.monotonic() - begun
-        self._bytes += placed.size
 
     def _note(self, what: str, trouble: Sequence[str], told: str = "") -> None:
         more = len(trouble) - MOST_NAMED

@@ -167,7 +167,7 @@ class _Replication:
         object that is locked cannot be taken away."""
         spoilt = [one for one in self._contents if self._is_spoilt(one)]
         items = (
-            Item(one.path, one.size, one.hash, one.records)
+            Item(one.path, one.size, self._additions.signed_hash(one.path) or one.hash, one.records)
             for one in spoilt
             if self._run.files.exists(self._run.paths.data / one.path)
         )

@@ -14,17 +14,16 @@ from __future__ import annotations
 import contextlib
 import errno
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 import msgspec
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from appliance.cloud import recovering
-from appliance.cloud.download import Fetched, download
 from appliance.cloud.filling import Filled, fill
 from appliance.cloud.laying import CATALOGUE, Laying, SettingsLook, times_of
+from appliance.cloud.log_laying import LogLaying, chain_troubles, is_seal
 from appliance.cloud.manifests import ReplicaKeys, files_of, generation_names, highest_epoch, raise_epoch
 from appliance.cloud.objects import VERSION, Manifest, Placed
 from appliance.cloud.remote import Remote
@@ -36,7 +35,6 @@ from appliance.errors import (
     ConflictError,
     DamageError,
     DiskFullError,
-    KeyringError,
     MailkeepError,
     NotFoundError,
     RemoteDeniedError,
@@ -46,9 +44,7 @@ from appliance.errors import (
 from appliance.files import FILES, Files, create_directory, create_file, read_file
 from appliance.keys.keyring import Keyring, Unlocked
 from appliance.store.absent import AbsentFile, AbsentFiles
-from appliance.store.names import sealed_by
-from appliance.store.seal import Chain, read_seal
-from appliance.store.survey import file_hash
+from appliance.store.seal import Chain
 
 __all__ = ["Filled", "Prepared", "fill", "prepare"]
 
@@ -110,7 +106,8 @@ def prepare(
                 run.make_keyring(keyfile, recovery_key)
                 run.take_over(takes_over=takes_over)
                 run.open_for_business()
-            return Prepared(keys, run.tell(), keyfile, is_new)
+            written = keyfile if keyfile is not None and files.exists(keyfile) else None
+            return Prepared(keys, run.tell(), written, is_new)
     except OSError as error:
         raise _disk(error) from error
 
@@ -146,6 +143,7 @@ class _Preparing:
         self._progress = progress
         self._files = files
         self._laying = Laying(folder.data, folder.staging, remote, keys, progress, files=files)
+        self._log = LogLaying(folder.data, folder.staging, remote, keys, progress, files=files)
         self._notes: list[str] = []
         self._quarantined: dict[str, str] = {}
         self._contents: Mapping[str, Placed] = {}
@@ -175,13 +173,8 @@ class _Preparing:
         else:
             self._state = self._resumed(generation)
         self._keyring, self._unlocked = recovering.open_keyring(self._remote, self._keys, self._manifest, recovery_key)
-        if keyfile is not None and not self._state.writes_keyfile and not self.is_ready:
-            if self._files.exists(keyfile):
-                raise ConflictError(
-                    f"There is a keyfile {keyfile} already; it is left as it is. Move it away, or restore with "
-                    "--no-keyfile: then a passphrase or the recovery key unlocks the archive."
-                )
-            self._state = msgspec.structs.replace(self._state, writes_keyfile=True)
+        if keyfile is not None and not self.is_ready:
+            self._claim(keyfile)
         epoch = highest_epoch(self._remote, self._keys)
         if not self._state.epoch and epoch > self._manifest.epoch:
             self._notes.append(recovering.behind(epoch, self._manifest))
@@ -193,8 +186,17 @@ class _Preparing:
             self._folder.save(self._keys, self._state)
             self._folder.empty_staging()
             self._folder.tell(self._status())
-        self._chain = self._loaded_chain()
+        self._chain = self._log.chain()
         self._sorted = sort_volumes(self._contents, self._chain)
+
+    def _claim(self, keyfile: Path) -> None:
+        """Remember that a keyfile is this restore's own. Raises ConflictError where it was there before."""
+        if str(keyfile) != self._state.keyfile and self._files.exists(keyfile):
+            raise ConflictError(
+                f"There is a keyfile {keyfile} already; it is left as it is. Move it away, or restore with "
+                "--no-keyfile: then a passphrase or the recovery key unlocks the archive."
+            )
+        self._state = msgspec.structs.replace(self._state, keyfile=str(keyfile))
 
     def _resumed(self, generation: int | None) -> Restoring:
         try:
@@ -224,7 +226,7 @@ class _Preparing:
     def _require_room(self) -> None:
         snapshot = self._manifest.snapshot
         copies = sum(one.size for one in (snapshot.files if snapshot is not None else ()))
-        first = copies + sum(one.size for path, one in self._contents.items() if path.endswith(".seal"))
+        first = copies + sum(one.size for path, one in self._contents.items() if is_seal(path))
         free = self._files.free(self._data)
         if free < first + RESERVE:
             raise DiskFullError(
@@ -275,76 +277,15 @@ class _Preparing:
 
     def bring_log(self) -> None:
         """All seals, and the volumes that the archive cannot do without; the others are listed as absent."""
-        self._bring_seals()
-        self._chain = self._loaded_chain()
-        self._notes += [f"{one.file}: {one.what}" for one in self._chain.findings]
-        if (self._chain.number, self._chain.head) != (self._manifest.chain_number, self._manifest.chain_head):
-            self._notes.append(
-                f"The chain of seals ends with number {self._chain.number}, where the generation says "
-                f"{self._manifest.chain_number}, or with another seal of that number."
-            )
+        self._log.folders(self._contents)
+        self._quarantined.update(self._log.seals(self._contents))
+        self._chain = self._log.chain()
+        self._notes += chain_troubles(self._chain, self._manifest)
         self._sorted = sort_volumes(self._contents, self._chain)
         self._quarantined.update(self._sorted.quarantined)
-        self._bring(self._sorted.now, "system log, and mail that is not sealed yet")
+        self._quarantined.update(self._log.bring(self._sorted.now, "system log, and mail that is not sealed yet"))
         AbsentFiles(self._volumes, files=self._files).add(
             AbsentFile(one.path.removeprefix(ROOT), one.size, one.hash) for one in self._sorted.later
-        )
-
-    def _bring_seals(self) -> None:
-        seals = [one for path, one in self._contents.items() if (name := log_name(path)) and sealed_by(name)]
-        for folder in sorted({log_name(path) or "" for path in self._contents}):
-            self._make_folder(folder.partition("/")[0])
-        self._bring(seals, "seals", self._check_seal)
-
-    def _make_folder(self, mailbox: str) -> None:
-        for path in (self._volumes, self._volumes / mailbox):
-            if not self._files.exists(path):
-                create_directory(self._files, path)
-
-    def _bring(self, wanted: Sequence[Placed], what: str, check: Callable[[str, Path], None] | None = None) -> None:
-        """Bring files into their places; ``check`` may raise DamageError for one (path below volumes/, where it is)."""
-        missing = [one for one in wanted if not self._is_there(one)]
-        touched: set[Path] = set()
-
-        def take(fetched: Fetched) -> None:
-            path = fetched.placed.path
-            if fetched.wrong is not None:
-                self._quarantined[path] = fetched.wrong.message
-                return
-            try:
-                if check is not None:
-                    check(path.removeprefix(ROOT), fetched.path)
-            except DamageError as error:
-                self._files.unlink(fetched.path)
-                self._quarantined[path] = error.message
-            else:
-                self._files.rename(fetched.path, self._data / path)
-                touched.add((self._data / path).parent)
-
-        download(self._remote, missing, self._folder.staging, take, self._progress, what=what, files=self._files)
-        for folder in sorted(touched):
-            self._files.sync_directory(folder)
-
-    def _is_there(self, placed: Placed) -> bool:
-        try:
-            descriptor = self._files.open(self._data / placed.path)
-        except FileNotFoundError:
-            return False
-        try:
-            return file_hash(self._files, descriptor, self._files.size(descriptor)) == placed.hash
-        finally:
-            self._files.close(descriptor)
-
-    def _check_seal(self, name: str, path: Path) -> None:
-        read_seal(name, read_file(self._files, path), self._verify_key, self._keys.archive)
-
-    @property
-    def _verify_key(self) -> Ed25519PublicKey:
-        return Ed25519PublicKey.from_public_bytes(self._keys.verify_key)
-
-    def _loaded_chain(self) -> Chain:
-        return Chain.load(
-            self._volumes, archive_id=self._keys.archive, verify_key=self._keys.verify_key, files=self._files
         )
 
     # -- catalogue and index ------------------------------------------------------------------------------------------
@@ -392,24 +333,15 @@ class _Preparing:
     # -- the archive begins to be one ---------------------------------------------------------------------------------
 
     def make_keyring(self, keyfile: Path | None, recovery_key: str) -> None:
-        """The keyring beside its place, with a slot for the keyfile."""
+        """The keyring beside its place, with a slot for the keyfile; anew, whatever an interrupted run has left."""
         path = self._folder.folder / KEYRING
-        if self._files.exists(path):
-            if keyfile is None or self._opens(path, keyfile):
-                return
-            self._files.unlink(path)
-        if keyfile is not None and self._files.exists(keyfile):
-            self._files.unlink(keyfile)  # an interrupted run's, without a slot: it had seen that there was none
+        for leftover in (path, *([Path(self._state.keyfile)] if self._state.keyfile else [])):
+            with contextlib.suppress(FileNotFoundError):
+                self._files.unlink(leftover)
         create_file(self._files, path, self._keyring)
         if keyfile is not None:
-            Keyring.load(path, files=self._files).unlock_with_recovery_key(recovery_key).add_keyfile(keyfile)
-
-    def _opens(self, path: Path, keyfile: Path) -> bool:
-        try:
-            Keyring.load(path, files=self._files).unlock_with_keyfile(keyfile)
-        except KeyringError:
-            return False
-        return True
+            locked = Keyring.load(path, files=self._files)
+            locked.unlock_with_recovery_key(recovery_key).add_keyfile(keyfile)
 
     def take_over(self, *, takes_over: bool) -> None:
         """Begin a new epoch at the remote, so that the box from before stops writing there."""

@@ -46,7 +46,7 @@ class Restoring(msgspec.Struct, frozen=True):
     remote: RemoteConfig
     manifest: Manifest
     begun: int
-    writes_keyfile: bool = False  # a keyfile beside the data folder is this restore's own
+    keyfile: str = ""  # the path of one that is this restore's own
     epoch: int = 0  # that it has begun; 0 before
     ready: int = 0  # when mail could be received
     filled: int = 0  # when all volumes were here that were to come

@@ -105,7 +105,8 @@ class _Sampling:
         looked = self._read_back.open(opener)
         self.tally.opened, self.tally.unopened = looked.opened, looked.unopened
         if looked.wrong:
-            self.tally.add(ReplicaFinding("unreadable", "", looked.wrong))
+            # Hashes and roots are as signed: it is no fault of the replica's, and nothing there would mend it.
+            self.tally.add(ReplicaFinding("unopened", self._named.name, looked.wrong))
 
 
 def _chosen(named: Named, count: int, rng: random.Random) -> list[Placed]:

@@ -22,6 +22,7 @@ from appliance.keys.agent_client import AgentKeys
 from appliance.services import api
 from appliance.services.archive import Archive
 from appliance.services.principal import KEYHOLDER, Principal
+from appliance.services.replica_samples import Samples
 from appliance.services.replicator.asking import ask
 from appliance.services.replicator.history import KEPT, Kind, Run
 from appliance.services.service_key import encoded, keys_of, write_service_keyfile
@@ -45,6 +46,7 @@ class Replicas:
         self._archive = archive
         self._states = archive.replica_states
         self._own: _Own | None = None
+        self._samples = Samples(archive, SYSTEM)
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="replicas", daemon=True)
@@ -75,7 +77,7 @@ class Replicas:
             self._thread.join()
         if self._own is not None:
             self._own.close()
-            self._note()
+            self.attend()
 
     def publish(self) -> None:
         """Tell the replicator of the remotes as they are set up now. Raises StorageError."""
@@ -290,14 +292,15 @@ class Replicas:
 
     def _run(self) -> None:
         while not self._stop.wait(NOTE_SECONDS):
-            self._note()
+            self.attend()
 
-    def _note(self) -> None:
-        """Write down what the replicator has to say."""
+    def attend(self) -> None:
+        """Write down what the replicator has to say, and open what it has read back."""
         try:
             for one in self._states.history.notes():
                 self._archive.note(SYSTEM, one.action, one.what)
                 self._states.history.noted(one.id)
+            self._samples.look(self._states.history)
         except MailkeepError as error:
             log.error("what the replicator says could not be written down: %s", error.message)
 

@@ -1,4 +1,4 @@
-"""``python -m tests.faults --rounds 50``: kills and power cuts for as long as one likes; needs root for the latter.
+"""``python -m tests.faults --rounds 50``: kills, power cuts and lost boxes for as long as one likes; cuts need root.
 
 The rounds of kills go round all processes, on one archive that grows; the power cuts come ten to an archive. Ends
 with exit code 1 at the first message that is lost or doubled, and leaves the folder for a look.
@@ -16,27 +16,34 @@ import traceback
 from pathlib import Path
 
 from tests.faults.killing import kill_rounds
+from tests.faults.losing import lose_boxes
 from tests.faults.power import power_cuts
 from tests.faults.proof import commands_hold
 from tests.product import Product
+from tests.remotes import s3_target
 
 CUTS_AT_A_TIME = 10
+ROUNDS_A_LOSS = 4
 
 
 def main() -> int:
     """Run it."""
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description="Kill and cut mailkeep under load.")
-    parser.add_argument("--rounds", type=int, default=50, help="of kills, and as many power cuts")
-    parser.add_argument("--only", choices=("kills", "cuts"), help="one of the two")
+    parser.add_argument(
+        "--rounds", type=int, default=50, help="of kills, as many power cuts, and a quarter as many boxes lost"
+    )
+    parser.add_argument("--only", choices=("kills", "cuts", "losses"), help="one of the three")
     parser.add_argument("--seed", type=int, default=int(time.time()), help="to do the same again")
     given = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="mailkeep-faults-"))
     print(f"seed {given.seed}, in {folder}", flush=True)
     try:
-        if given.only != "cuts":
+        if given.only in (None, "kills"):
             _kills(folder, given.rounds, given.seed)
-        if given.only != "kills":
+        if given.only in (None, "cuts"):
             _cuts(folder, given.rounds, given.seed)
+        if given.only in (None, "losses"):
+            _losses(folder, max(given.rounds // ROUNDS_A_LOSS, 1), given.seed)
     except Exception:
         traceback.print_exc()
         print(f"FAILED; what there was is in {folder}; the same again with --seed {given.seed}", file=sys.stderr)
@@ -63,6 +70,15 @@ def _cuts(folder: Path, cuts: int, seed: int) -> None:
         place = folder / f"cuts{start}"
         place.mkdir()
         power_cuts(place, min(CUTS_AT_A_TIME, cuts - start), seed=seed + start, say=_say)
+
+
+def _losses(folder: Path, rounds: int, seed: int) -> None:
+    place = folder / "losses"
+    place.mkdir()
+    product = Product.create(place / "box0")
+    with s3_target(place / "remote") as target:
+        losses = lose_boxes(place, product, target, rounds, seed=seed, say=_say)
+    print(f"{sum(len(one.lost) for one in losses)} messages lost with {rounds} boxes, all younger than a generation")
 
 
 def _say(line: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import shutil
 import subprocess
@@ -10,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tests.faults.killing import kill
 from tests.faults.load import Confirmed, Ledger, Load
 from tests.faults.proof import await_idle, everything_holds, lost
 from tests.product import Product
@@ -17,7 +19,11 @@ from tests.remotes import Target
 
 REMOTE = "away"
 INTERVAL = 10  # seconds between replications
-LONGEST_WAIT = 12.0  # seconds of load before the box is lost, at most
+LONGEST_WAIT = 12.0  # seconds of load beside that before the box is lost, at most
+LONGEST_RESTORE = 4.0  # seconds until a restore that is to be killed is killed, at most
+ENOUGH = 300.0
+KILLS = 2
+"""Of the replicator, and of the restore, in each round."""
 
 
 class Loss(NamedTuple):
@@ -48,20 +54,23 @@ def lose_boxes(
         load = Load(product.smtp, f"l{seed}r{number}", seed=rng.getrandbits(32))
         with load.sending():
             load.await_confirmed(20)
+            for _ in range(KILLS):
+                time.sleep((INTERVAL + rng.random() * LONGEST_WAIT) / KILLS)
+                kill(product, "replicator", rng)
             time.sleep(INTERVAL + rng.random() * LONGEST_WAIT)
             destroyed_at = time.monotonic()
             product.kill()
         destroyed = time.time() - (time.monotonic() - destroyed_at)
         ledgers.append(load.ledger())
         destroy(product)
-        product, made = restored(product, target, folder / f"box{number + 1}")
-        reached = destroyed_at - (destroyed - made["generation"]["at"] / 1_000_000)
+        product, made, killed = restored(product, target, folder / f"box{number + 1}", rng)
+        reached = destroyed_at - (destroyed - made["at"])
         losses.append(accounted(product, ledgers, destroyed_at, reached))
         ledgers = [_without(ledger, losses[-1].lost) for ledger in ledgers]
         say(
             f"round {number + 1}: {losses[-1].confirmed} confirmed, {len(losses[-1].lost)} lost with the box, the "
             f"oldest {losses[-1].oldest:.1f} s before its end; the newest generation was "
-            f"{destroyed_at - reached:.1f} s old, one is made every {INTERVAL} s"
+            f"{destroyed_at - reached:.1f} s old, one is made every {INTERVAL} s; restore killed {killed} times"
         )
     return losses
 
@@ -83,11 +92,14 @@ def destroy(product: Product) -> None:
             left.unlink()
 
 
-def restored(product: Product, target: Target, data: Path) -> tuple[Product, Any]:
-    """The archive on another box, from the remote and the recovery key alone; and what ``restore`` said."""
+def restored(product: Product, target: Target, data: Path, rng: random.Random) -> tuple[Product, Any, int]:
+    """The archive on another box, from the remote and the recovery key alone, by a restore that is killed now and
+    then; what it said at last, and how often it was killed."""
     box = Product(data, log=product.log)
     box.recovery_key = product.recovery_key
-    return box, box.run("restore", *restore_words(target), "--recovery-key-stdin", said=box.recovery_key + "\n")
+    words = box.command("restore", *restore_words(target), "--recovery-key-stdin", "--json")
+    killed, said = kill_now_and_then(words, rng, KILLS, said=box.recovery_key + "\n", longest=LONGEST_RESTORE)
+    return box, json.loads(said), killed
 
 
 def restore_words(target: Target) -> list[str]:
@@ -110,34 +122,22 @@ def accounted(product: Product, ledgers: list[Ledger], destroyed_at: float, reac
     return Loss(confirmed, gone, destroyed_at)
 
 
-def kill_now_and_then(command: list[str], rng: random.Random, times: int, *, said: str, longest: float) -> int:
-    """Run a command that is killed (-9) after a random while, up to ``times`` times, then to its end; how often it was
-    killed. Raises AssertionError where its last run fails."""
-    killed = 0
-    for _ in range(times):
-        process = _started(command, said)
+def kill_now_and_then(
+    command: list[str], rng: random.Random, times: int, *, said: str, longest: float
+) -> tuple[int, bytes]:
+    """Run a command, killed (-9) each of the first ``times`` times within ``longest`` seconds, until it comes to its
+    end; how often it was killed, and what it said at last. Raises AssertionError where it fails."""
+    for killed in range(times + 1):
+        seconds = rng.random() * longest if killed < times else ENOUGH
         try:
-            process.wait(rng.random() * longest)
+            # At the end of its time run() kills it with SIGKILL.
+            done = subprocess.run(command, input=said.encode(), capture_output=True, timeout=seconds, check=False)
         except subprocess.TimeoutExpired:
-            process.kill()
-            killed += 1
-        output = process.communicate()[0]
-        if process.returncode == 0:
-            break
-    else:
-        process = _started(command, said)
-        output = process.communicate(timeout=300)[0]
-    assert process.returncode == 0, output.decode()
-    return killed
-
-
-def _started(command: list[str], said: str) -> subprocess.Popen[bytes]:
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    assert process.stdin is not None
-    process.stdin.write(said.encode())
-    process.stdin.close()
-    process.stdin = None
-    return process
+            assert killed < times, "restore does not come to its end"
+            continue
+        assert done.returncode == 0, done.stderr.decode() + done.stdout.decode()
+        return killed, done.stdout
+    raise AssertionError("not reached")
 
 
 def _without(ledger: Ledger, gone: tuple[Confirmed, ...]) -> Ledger:

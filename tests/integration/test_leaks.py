@@ -69,6 +69,7 @@ def chosen_words(corpora: Path) -> tuple[list[bytes], set[str]]:
 def test_no_word_name_or_address_is_readable_on_the_disk(tmp_path: Path, corpora: Path) -> None:
     temporary = tmp_path / "tmp"
     temporary.mkdir()
+    replica = tmp_path / "replica"
     mails, chosen = chosen_words(corpora)
     product = Product.create(tmp_path / "data", environment={"TMPDIR": str(temporary)})
     # What is there before any mail is of the product itself: names of columns and members, its messages.
@@ -76,6 +77,8 @@ def test_no_word_name_or_address_is_readable_on_the_disk(tmp_path: Path, corpora
         with smtplib.SMTP("127.0.0.1", product.smtp) as smtp:
             smtp.sendmail("a@sender.example", [JOURNAL], b"Subject: A\r\n\r\nB\r\n")
         await_idle(product)
+        product.run("remote", "add", "cellar", "--type", "local", f"path={replica}")
+        product.run("replicate", "--now")
         own = [path.read_bytes() for path in product.data.rglob("*") if path.is_file()]
     own += [path.read_bytes() for path in (product.log, *product.data.rglob("*")) if path.is_file()]
     chosen = {one for one in chosen if not any(one.encode() in content.lower() for content in own)}
@@ -83,7 +86,7 @@ def test_no_word_name_or_address_is_readable_on_the_disk(tmp_path: Path, corpora
     assert len(chosen) > WANTED * 0.9
     people = {word.lower() for person in PEOPLE for text in person for word in re.findall(r"\w{5,}", text)}
     words = Words({*chosen, *(people - {"example"}), SOUGHT})
-    places = (product.data, product.log, temporary)
+    places = (product.data, product.log, temporary, replica)
     before = set(ROOT.iterdir())
     csv = tmp_path / "people.csv"
     csv.write_text("primary,aliases,name\n" + "".join(f"{one},{other},{name}\n" for name, one, other in PEOPLE))
@@ -102,6 +105,7 @@ def test_no_word_name_or_address_is_readable_on_the_disk(tmp_path: Path, corpora
         found = [word for word in sorted(chosen) if product.total(word)]
         assert len(found) > WANTED / 2, "the words are to be found by searching"
         product.export("*", tmp_path / "export.zip")
+        product.run("replicate", "--now")
         time.sleep(4)  # so that the index has been written to the disk meanwhile
         assert any((product.data / "projections").rglob("manifest"))
         assert words.found_below(*places) == {}, "while it runs"

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import signal
 import smtplib
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -92,21 +90,3 @@ def test_mail_is_received_searched_and_read_before_the_old_mail_is_there(gone: G
         assert product.stop() == 0
     finally:
         product.kill()
-
-
-def test_interrupted_by_ctrl_c_the_same_command_goes_on(gone: Gone) -> None:
-    product = Product(gone.folder / "interrupted" / "data")
-    words = product.command("restore", *gone.place, "--recovery-key-stdin")
-    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
-        assert running.stdin is not None
-        running.stdin.write(f"{gone.recovery_key}\n".encode())
-        running.stdin.flush()
-        deadline = time.monotonic() + WAIT_SECONDS
-        while not (product.data / "replicas" / "restore").exists() and running.poll() is None:
-            assert time.monotonic() < deadline
-            time.sleep(0.005)
-        running.send_signal(signal.SIGINT)
-        _, said = running.communicate(timeout=WAIT_SECONDS)
-    assert b"Traceback" not in said
-    if running.returncode:  # else it was quicker
-        assert gone.restored(name="interrupted").run("restore", "status")["state"] == "complete"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import closing
 from typing import Final, NamedTuple
 
@@ -12,7 +13,7 @@ from appliance.cloud import audit, rehearsal
 from appliance.cloud.checked import verified_files
 from appliance.cloud.filling import fill
 from appliance.cloud.manifests import ReplicaKeys, highest_epoch
-from appliance.cloud.mending import mend
+from appliance.cloud.mending import REPAIRED, mend
 from appliance.cloud.objects import Manifest, Placed
 from appliance.cloud.release import releasable, release
 from appliance.cloud.remote import Remote, RemoteConfig, Room
@@ -27,6 +28,9 @@ from appliance.services.paths import Paths
 from appliance.services.replicator.history import Kind, Standing
 from appliance.services.replicator.progress import Progress
 from appliance.store.seal import Chain
+
+_ASK_SECONDS: Final = 0.5
+_MOST_NAMES: Final = 3
 
 
 class Work(NamedTuple):
@@ -86,6 +90,7 @@ def replicate(work: Work) -> Outcome:
     """Everything that was acknowledged until now is on the remote on return."""
     before, place = work.standing, work.place
     paths = _paths(work)
+    bad = State(paths, work.keys).bad()
     try:
         manifest = replicate_to(paths, place, work.keys, work.progress, now=work.now())
     except ConflictError as error:
@@ -100,6 +105,8 @@ def replicate(work: Work) -> Outcome:
         raise
     is_new = (manifest.epoch, manifest.number) != (before.epoch, before.generation)
     standing = _after(before, manifest)
+    if bad:
+        work.note(REPAIRED, f"{place.config.name}: what was in {_named(bad)} was uploaded anew.")
     if not is_new:
         return Outcome("Nothing was new since the run before.", standing, worth_telling=False)
     work.tell(
@@ -134,18 +141,36 @@ def _room(remote: Remote) -> Room:
 
 def sample(work: Work) -> Outcome:
     """Some files of the replica, chosen at random, are what they should be."""
-    audited = audit.sample(_paths(work), work.place, work.keys, work.progress, now=work.now())
+    audited = audit.sample(_paths(work), work.place, work.keys, work.progress, now=work.now(), hand_over=True)
     return _audited(work, audited)
 
 
 def check(work: Work) -> Outcome:
     """All of the replica is there and whole. Other runs have their turn in between."""
     audited = audit.full(
-        _paths(work), work.place, work.keys, work.progress, now=work.now(), enough=work.others_wait
+        _paths(work), work.place, work.keys, work.progress, now=work.now(), enough=_now_and_then(work.others_wait)
     )  # fmt: skip
     if not audited.is_complete:
         return Outcome("", work.standing, is_over=False)
     return _audited(work, audited)
+
+
+def _now_and_then(ask: Callable[[], bool]) -> Callable[[], bool]:
+    """``ask``, but not more than a few times a second."""
+    asked, answer = 0.0, False
+
+    def enough() -> bool:
+        nonlocal asked, answer
+        if time.monotonic() - asked > _ASK_SECONDS:
+            asked, answer = time.monotonic(), ask()
+        return answer
+
+    return enough
+
+
+def _named(names: Collection[str]) -> str:
+    more = len(names) - _MOST_NAMES
+    return ", ".join(sorted(names)[:_MOST_NAMES]) + (f" and {more} more" if more > 0 else "")
 
 
 def _audited(work: Work, audited: audit.Audited) -> Outcome:
@@ -161,7 +186,7 @@ def _audited(work: Work, audited: audit.Audited) -> Outcome:
     for line in (*mended.done, *mended.left):
         work.tell(line)
     if not audited.is_whole:
-        raise PartlyError(DamageError(f"{audited.words} What this box has of it was uploaded anew."), standing)
+        raise PartlyError(DamageError(f"{audited.words} Where one of the two copies was whole, it was put in the other's place."), standing)
     return Outcome(audited.words, standing)
 
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -13,6 +16,7 @@ from appliance.cli.main import main
 from appliance.cli.remote_options import read_options
 from appliance.errors import UsageError
 from tests.burnt import Fire, Replicated, burn_down
+from tests.product import MAILKEEP
 
 
 @pytest.fixture(scope="module")
@@ -126,6 +130,25 @@ def test_what_cannot_be_done_is_said_and_leaves_nothing(
     done = typed(fire, *words, key=key)
     assert done.exit_code == 1 and says in done.output
     assert not fire.data.exists()
+
+
+def test_interrupted_by_ctrl_c_it_says_so_and_the_same_command_goes_on(fire: Fire) -> None:
+    words = ["--data", str(fire.data), "restore", "--type", "local", f"path={fire.remote.folder}"]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen([MAILKEEP, *words, "--recovery-key-stdin"], **pipes) as running:  # type: ignore[call-overload]
+        running.stdin.write(f"{fire.recovery_key}\n".encode())
+        running.stdin.flush()
+        deadline = time.monotonic() + 60
+        while not (fire.data / "replicas" / "restore").exists() and running.poll() is None:
+            assert time.monotonic() < deadline
+            time.sleep(0.001)
+        running.send_signal(signal.SIGINT)
+        _, said = running.communicate(timeout=60)
+    assert b"Traceback" not in said
+    if running.returncode:  # else all was there before the signal came
+        assert b"stopped" in said
+        assert typed(fire).exit_code == 0
+    assert fire.records() == fire.originals
 
 
 def test_nothing_was_restored_here(fire: Fire) -> None:

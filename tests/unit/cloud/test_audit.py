@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance.cloud import audit, bundling
+from appliance.cloud import audit, bundling, full_check
 from appliance.cloud.audit import Audited
 from appliance.cloud.checked import GOOD_FOR, verified_files
 from appliance.cloud.findings import ReplicaFinding
@@ -579,6 +579,33 @@ def test_a_full_check_in_slices_goes_on_where_it_was(box: ReplicaBox, monkeypatc
     assert sorted(name for name in read if name in mail) == mail  # each once
 
 
+def test_a_check_that_is_killed_goes_on_from_what_was_written_down(
+    box: ReplicaBox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bundling, "ALONE", 1024)
+    monkeypatch.setattr(full_check, "SAVE_SECONDS", 0)
+    for number in range(12):
+        box.receive(random.Random(number).randbytes(4000))
+        box.roll()
+    box.run()
+    mail = objects_of_mail(box)
+    state = box.paths.state / "checked"
+    at_death = []
+
+    def before(call: str, name: str) -> None:
+        if call == "read" and name in mail and state.exists():
+            at_death.append(state.read_bytes())
+
+    box.remote.before = before
+    whole = full(box)
+    box.remote.before = lambda call, name: None
+    state.write_bytes(at_death[-1])
+    box.remote.calls.clear()
+    after = full(box)
+    assert (after.objects, after.is_whole) == (whole.objects, True)
+    assert len([name for call, name in box.remote.calls if call == "read" and name in mail]) < len(mail) / 2
+
+
 def test_a_check_that_is_stopped_says_so_and_keeps_how_far_it_was(box: ReplicaBox) -> None:
     filled(box)
     box.progress.stop = True
@@ -699,6 +726,60 @@ def test_what_rots_here_is_named_and_put_back_from_the_replica(
     assert finding.name in trail.of(REPAIRED)[0]
     assert full(box).findings == ()
     assert not [one for one in box.volumes.rglob("*") if one.name.endswith(".new")]
+
+
+def test_what_was_read_wrong_when_it_was_uploaded_is_uploaded_anew(box: ReplicaBox, tmp_path: Path) -> None:
+    """The replica has what the manifest says, and that is not what was signed afterwards."""
+    box.receive(b"one")
+    box.roll()
+    (path,) = volumes(box)
+    whole = path.read_bytes()
+    _rot(path)
+    box.run()
+    path.write_bytes(whole)
+    box.sign()
+    box.run()
+    for found in (full(box), sample(box)):
+        assert "unreadable" in kinds(found)
+    mended(box, full(box))
+    box.run()
+    assert full(box).is_whole
+    assert box.restored(tmp_path / "restored") == box.originals
+
+
+def test_a_seal_that_was_made_anew_here_replaces_the_replicas(box: ReplicaBox, tmp_path: Path) -> None:
+    box.receive(b"one")
+    box.roll()
+    box.sign()
+    box.run()
+    (path,) = box.volumes.rglob("*.seal")
+    path.unlink()
+    box.now += MINUTE
+    box.sign()
+    assert kinds(full(box)) == ["differs"]
+    mended(box, full(box))
+    box.receive(b"two")
+    box.roll()
+    box.sign()
+    box.run()
+    assert full(box).is_whole
+    assert box.restored(tmp_path / "restored") == box.originals
+
+
+def test_a_lost_seal_that_would_be_the_newest_is_left_to_the_archiver(box: ReplicaBox) -> None:
+    """It may be signing the volume anew, under the same number."""
+    filled(box)
+    path = volumes(box)[-1].with_suffix(".seal")
+    path.unlink()
+    (left,) = mended(box, full(box)).left
+    assert "signs" in left and not path.exists()
+    box.now += MINUTE
+    box.sign()
+    anew = path.read_bytes()
+    mended(box, full(box))
+    box.run()
+    assert path.read_bytes() == anew
+    assert full(box).is_whole
 
 
 def test_a_sample_that_meets_rot_here_has_it_mended(box: ReplicaBox) -> None:

@@ -152,4 +152,4 @@ def test_disabled_users_are_signed_out_at_once(box: ScratchArchive) -> None:
 
 def test_the_settings_database_is_of_the_newest_revision(box: ScratchArchive) -> None:
     with box.archive.settings.read() as database:
-        assert database.scalar(text("SELECT version_num FROM alembic_version")) == "0002"
+        assert database.scalar(text("SELECT version_num FROM alembic_version")) == "0003"

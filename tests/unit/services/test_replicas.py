@@ -22,7 +22,7 @@ from appliance.errors import (
 from appliance.services import api, auditing, service_key, status
 from appliance.services.locked import Locked
 from appliance.services.principal import Principal
-from appliance.services.replica_states import alarms
+from appliance.services.replica_states import Seen, alarms
 from appliance.services.replicator import asking
 from appliance.services.replicator.history import History, Standing
 from appliance.services.service_key import keys_of, remove_service_keyfile, stored_keys
@@ -242,8 +242,6 @@ def test_what_the_replicator_has_to_say_gets_into_the_audit_trail_once(box: Scra
 
 
 def test_a_remote_that_is_taken_over_or_unsound_is_an_alarm_of_its_own() -> None:
-    from appliance.services.replica_states import Seen
-
     one = api.ReplicaState(name="cellar", state="superseded", trouble="Another box was restored.")
     two = api.ReplicaState(name="cloud", state="current", unsound="An object is missing.")
     said = [text for _, text in alarms(Seen((one, two), 0))]

@@ -11,12 +11,14 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from appliance.cloud.manifests import files_of, newest
+from appliance.cloud.manifests import files_of, newest, raise_epoch
+from appliance.cloud.probe import RemoteTest
 from appliance.cloud.remote import Remote, RemoteConfig
 from appliance.cloud.remotes import Remotes, read_remotes, write_remotes
 from appliance.cloud.state import set_own_epoch
 from appliance.errors import ForbiddenError, NotFoundError, RemoteFullError, UnavailableError, UsageError
-from appliance.services.replicator.door import Desk
+from appliance.services.replicator.asking import ask
+from appliance.services.replicator.door import Desk, Door
 from appliance.services.replicator.history import KEPT, History, Run
 from appliance.services.replicator.progress import how_far, progress_place
 from appliance.services.replicator.replication import Replication
@@ -228,8 +230,6 @@ def test_a_box_that_another_was_restored_from_says_so_and_writes_no_more(bench: 
     bench.receive("Two")
     bench.tick(300)
     assert bench.replication.history.standing("cellar").epoch == 2
-    from appliance.cloud.manifests import raise_epoch
-
     remote = FolderRemote(bench.folders.folder / "cellar")
     raise_epoch(remote, bench.keys, bench.box.paths.data / "replicas" / "cellar", now=1)
     held = remote.names("objects")
@@ -429,3 +429,33 @@ def test_what_a_check_finds_is_told_and_stands_until_a_check_finds_it_whole(benc
     rehearsed = bench.await_end(run.id)
     assert rehearsed.state == "done" and "could be restored" in rehearsed.words
     assert not any((bench.box.paths.replicas / "rehearsal").iterdir())
+
+
+def test_its_socket_answers_who_knows_its_secret_and_only_what_it_is_for(bench: Bench) -> None:
+    bench.receive("One")
+    bench.roll()
+    paths = bench.box.paths
+    door = Door(paths, Desk(paths, bench.replication))
+    door.start()
+    try:
+        (run,) = ask(paths, "begin", tuple[Run, ...], kind="replicate", remote="cellar")
+        assert bench.await_end(run.id).state == "done"
+        tested = ask(paths, "test", RemoteTest, config=RemoteConfig("new", "local", path="/new"))
+        assert tested.passed and not FolderRemote(bench.folders.folder / "new").names("probes")
+        for method, params in (
+            ("begin", {"kind": "everything"}), ("begin", {"kind": "replicate", "more": 1}), ("keys", {}),
+            ("stop", {"id": "1"}),
+        ):  # fmt: skip
+            with pytest.raises(UsageError):
+                ask(paths, method, type(None), **params)
+        paths.replica_secret.write_text("0" * 64)
+        with pytest.raises(ForbiddenError):
+            ask(paths, "begin", tuple[Run, ...], kind="replicate")
+    finally:
+        door.close()
+
+
+def test_a_redis_that_cannot_be_used_is_told_in_words(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MAILKEEP_REDIS", "redis://127.0.0.1:1/0")
+    with pytest.raises(UsageError, match="MAILKEEP_REDIS"):
+        bench.new(alone=False)

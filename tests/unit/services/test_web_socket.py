@@ -82,7 +82,7 @@ def test_a_session_gets_its_owners_mail_and_nothing_else(listening: ScratchArchi
     "method",
     [
         *("local_search", "local_show", "verify_begin", "proof", "timestamping_set", "create_user_from_mail"),
-        *("gateway_set", "setup_code", "idle"),
+        *("gateway_set", "setup_code", "idle", "service_key", "service_key_write"),
     ],
 )
 def test_the_boxs_own_services_are_not_on_the_web_socket(listening: ScratchArchive, method: str) -> None:
