@@ -36,7 +36,7 @@ demo: setup ## Send a made-up company's mail to the running archive
 	$(BIN)/mailkeep --data $(DATA) demo
 
 test: setup test-packages ## Run the tests
-	$(BIN)/python -m pytest -m "not bench"
+	$(BIN)/python -m pytest -m "not bench" -n auto --dist loadfile
 
 test-packages:
 	@packaging/need --optional $(TEST_PACKAGES)

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from appliance.cli.exporting import export_query
+from appliance.errors import UnavailableError
 from appliance.services import api
 from appliance.services.box import RunningBox
 from appliance.services.paths import Paths
@@ -242,20 +243,27 @@ class Product:
     # -- the archiver's local socket --------------------------------------------------------------------------
 
     def call(self, method: str, kind: type[T], /, **params: Any) -> T:
-        """One of the services that the command line calls, without a new interpreter for it."""
+        """One of the services that the command line calls, without a new interpreter for it.
+
+        Where the archiver ends in the middle of the answer, as it does when its keys are taken away, the next is asked.
+        """
         deadline = time.monotonic() + START_SECONDS
         while True:
             try:
                 box = RunningBox(Paths(self.data).local_socket)
-                break
             except OSError:
                 assert self.running, f"mailkeep serve has ended; {self.log} ends with:\n{self.log_end()}"
                 assert time.monotonic() < deadline, "the archiver does not answer"
                 time.sleep(0.1)  # it is being started again
-        try:
-            return box.call(method, kind, **params)
-        finally:
-            box.close()
+                continue
+            try:
+                return box.call(method, kind, **params)
+            except UnavailableError as error:
+                if error.__cause__ is None or time.monotonic() > deadline:  # it answered that itself
+                    raise
+                time.sleep(0.1)
+            finally:
+                box.close()
 
     def status(self) -> api.Status:
         """The numbers of the status page."""

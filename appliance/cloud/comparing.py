@@ -20,7 +20,7 @@ from appliance.cloud.local import ROOT, Log
 from appliance.cloud.manifests import ReplicaKeys, read_placed
 from appliance.cloud.named import Known
 from appliance.cloud.objects import Placed, object_name
-from appliance.cloud.remote import Moved, Remote, RemoteObject
+from appliance.cloud.remote import Moved, Remote, RemoteObject, TellsHashes
 from appliance.errors import DamageError, NotFoundError, UnavailableError
 from appliance.files import Files, read_exactly
 from appliance.store.absent import AbsentFiles
@@ -67,7 +67,7 @@ class Objects:
         if listed is not None and listed.size < known.end:
             what = f"has {listed.size} bytes; what was written there had {known.end} or more."
             return Compared(None, self._finding("truncated", known, what, self._hit(known)))
-        kind, told = self._told.get(known.name, ("", ""))
+        kind, told = self._told.get(known.name) or self._ask(known.name) or ("", "")
         if listed is not None and self._is_told(known, listed.size, kind, told):
             return Compared(Mark(listed.size, self._now, kind, told))
         try:
@@ -77,6 +77,10 @@ class Objects:
         if digest == name_digest(known.name):
             return Compared(Mark(size, self._now, kind, told), read=size)
         return Compared(None, self._other(known, digest), size)
+
+    def _ask(self, name: str) -> tuple[str, str] | None:
+        """What the remote says of one object, where it is worth asking: whoever trusts no listing reads."""
+        return self._remote.hash_of(name) if name in self._sizes and isinstance(self._remote, TellsHashes) else None
 
     def _is_told(self, known: Known, size: int, kind: str, told: str) -> bool:
         if not told:

@@ -92,10 +92,21 @@ class _Stats(msgspec.Struct):
     bytes: int = 0
 
 
-class _Features(msgspec.Struct, rename="pascal"):
+class _Features(msgspec.Struct, frozen=True, rename="pascal"):
+    slow_hash: bool = False  # it reads the whole object to tell
+
+
+class _Service(msgspec.Struct, rename="pascal"):
     """What rclone says a service can do."""
 
     hashes: Sequence[str] | None = None
+    features: _Features = _Features()
+
+    @property
+    def kind(self) -> str:
+        """Of the hashes that it knows the best: one that can be made of a file here, if possible."""
+        known = self.hashes or ()
+        return next((kind for kind in _HASHES if kind in known), known[0] if known else "")
 
 
 class Rclone:
@@ -266,12 +277,19 @@ class RcloneRemote:
 
     def hashes(self, folder: str) -> Mapping[str, tuple[str, str]]:
         """The hashes of all objects below a folder that the service keeps, of the best kind that it has."""
+        service = self._again(self._asked)
+        if not service.kind or service.features.slow_hash:
+            return {}
         try:
-            kinds = self._again(self._kinds_of_hash)
-            items = self._again(lambda: self._listed(folder, kinds[:1])) if kinds else ()
+            items = self._again(lambda: self._listed(folder, service.kind))
         except NotFoundError:
             return {}
-        return {item.path: (kinds[0], hash) for item in items if (hash := item.hashes.get(kinds[0]))}
+        return {item.path: (service.kind, hash) for item in items if (hash := item.hashes.get(service.kind))}
+
+    def hash_of(self, name: str) -> tuple[str, str] | None:
+        """The hash of one object, of the best kind that the service has or makes."""
+        item = self._again(lambda: self._stat(name, hashes=True))
+        return next(((kind, item.hashes[kind]) for kind in _HASHES if item and item.hashes.get(kind)), None)
 
     def put(self, source: Path, name: str, moved: Moved | None = None, *, lock_until: int = 0) -> None:
         """Upload a file under a name that is free, or has these bytes already (ConflictError)."""
@@ -355,16 +373,13 @@ class RcloneRemote:
             f"The transfer with the remote “{self._config.name}” was stopped. It goes on next time."
         )
 
-    def _kinds_of_hash(self) -> Sequence[str]:
-        """Those that the service keeps: what can be compared with a file's first, then whatever it has."""
-        answer = self._call("operations/fsinfo", fs=self._fs())
-        kinds = msgspec.json.decode(answer, type=_Features).hashes or ()
-        return sorted(kinds, key=lambda kind: _HASHES.index(kind) if kind in _HASHES else len(_HASHES))
+    def _asked(self) -> _Service:
+        return msgspec.json.decode(self._call("operations/fsinfo", fs=self._fs()), type=_Service)
 
-    def _listed(self, folder: str, hashes: Sequence[str] = ()) -> Sequence[_Item]:
+    def _listed(self, folder: str, hash: str = "") -> Sequence[_Item]:
         options: dict[str, Any] = {"recurse": True, "filesOnly": True, "noMimeType": True}
-        if hashes:
-            options |= {"showHash": True, "hashTypes": hashes}
+        if hash:
+            options |= {"showHash": True, "hashTypes": [hash]}
         answer = self._call(
             "operations/list",
             fs=self._fs(),

@@ -115,6 +115,11 @@ class TellsHashes(Protocol):
     def hashes(self, folder: str) -> Mapping[str, tuple[str, str]]:
         """Of the objects below a folder, by name: the kind of hash (``sha256``, ``md5``, …) and the hash in hex.
 
-        What the service keeps no hash of is left out. Raises as ``Remote.list``.
+        What the service keeps no hash of is left out, and everything where it would have to make them first. Raises
+        as ``Remote.list``.
         """
+        ...
+
+    def hash_of(self, name: str) -> tuple[str, str] | None:
+        """The hash of one object, which the service may make now; None where it has none. Raises as ``Remote.read``."""
         ...

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from itertools import chain
 from pathlib import Path
 
+from appliance.errors import LockedError, MailkeepError, UnavailableError
 from appliance.services.local import Idle
 from appliance.store.format import RecordType
 from appliance.store.reader import LogReader, RecordRef
@@ -53,9 +54,18 @@ def commands_hold(product: Product, *ledgers: Ledger) -> None:
 def await_idle(product: Product, seconds: float = IDLE_SECONDS) -> None:
     """Return when all accepted mail is searchable."""
     deadline = time.monotonic() + seconds
-    while not (now := product.call("idle", Idle)).idle:
+    now: Idle | MailkeepError
+    while not (isinstance(now := _idle(product), Idle) and now.idle):
         assert time.monotonic() < deadline, f"{now}; serve said at last:\n{product.log_end()}"
         time.sleep(0.1)
+
+
+def _idle(product: Product) -> Idle | MailkeepError:
+    """How the product is; where its keys were taken away a moment ago it says so until it has them again."""
+    try:
+        return product.call("idle", Idle)
+    except (LockedError, UnavailableError) as error:
+        return error
 
 
 def await_generation(product: Product, name: str, seconds: float = 120.0) -> None:

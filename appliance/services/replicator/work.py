@@ -186,7 +186,8 @@ def _audited(work: Work, audited: audit.Audited) -> Outcome:
     for line in (*mended.done, *mended.left):
         work.tell(line)
     if not audited.is_whole:
-        raise PartlyError(DamageError(f"{audited.words} Where one of the two copies was whole, it was put in the other's place."), standing)
+        words = f"{audited.words} Where one of the two copies was whole, it was put in the other's place."
+        raise PartlyError(DamageError(words), standing)
     return Outcome(audited.words, standing)
 
 

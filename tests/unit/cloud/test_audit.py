@@ -3,6 +3,7 @@ mended is, in both directions."""
 
 from __future__ import annotations
 
+import hashlib
 import random
 from collections.abc import Callable
 from hashlib import sha256
@@ -514,14 +515,15 @@ def test_what_is_only_on_the_remote_is_never_deleted(box: ReplicaBox, tmp_path: 
 class Hashing:
     """A remote that tells a hash of its objects; made of the box's by mixing it in."""
 
-    def __init__(self, box: ReplicaBox, kind: str) -> None:
-        import hashlib
-
+    def __init__(self, box: ReplicaBox, kind: str, *, listed: bool) -> None:
         remote = box.remote
 
         class Telling(type(remote)):  # type: ignore[misc]
             def hashes(self, folder: str) -> dict[str, tuple[str, str]]:
-                return {name: (kind, hashlib.new(kind, self.content(name)).hexdigest()) for name in self.names(folder)}
+                return {name: told for name in self.names(folder) if listed and (told := self.hash_of(name))}
+
+            def hash_of(self, name: str) -> tuple[str, str]:
+                return kind, hashlib.new(kind, self.content(name)).hexdigest()
 
         remote.__class__ = Telling
 
@@ -531,11 +533,12 @@ def reads(box: ReplicaBox) -> set[str]:
     return found - {newest(box.remote, box.keys).inventory}
 
 
+@pytest.mark.parametrize("listed", [True, False])
 @pytest.mark.parametrize("kind", ["sha256", "md5"])
-def test_the_remotes_own_hashes_save_reading_it(box: ReplicaBox, kind: str) -> None:
+def test_the_remotes_own_hashes_save_reading_it(box: ReplicaBox, kind: str, listed: bool) -> None:
     filled(box)
     mail = set(objects_of_mail(box))
-    Hashing(box, kind)
+    Hashing(box, kind, listed=listed)
     box.remote.calls.clear()
     assert full(box).is_whole
     assert not reads(box) & mail  # made of the files here, or told

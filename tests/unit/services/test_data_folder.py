@@ -44,6 +44,8 @@ KINDS = {
     r"replicas/[a-z0-9-]+/bad": "replicas/<remote>/bad",
     r"replicas/[a-z0-9-]+/staging/\d{8}": "replicas/<remote>/staging/…",
     r"replicas/epoch": "replicas/epoch",
+    r"replicas/(remotes|tokens)": "replicas/remotes",
+    r"jobs\.db(-wal|-shm)?": "jobs.db",
     r"exports/[0-9a-f]{16}": "exports/<job>",
     r"run/.+": "run/…",
 }
