@@ -14,6 +14,7 @@ BENCHES = {
     "rebuild": ([], ["--messages", "2000", "4000"]),
     "pop3": ([], ["--messages", "2000", "--runs", "1"]),
     "storage": ([], ["--office", "500", "--list", "500"]),
+    "replication": ([], ["--messages", "2000", "--runs", "1", "--megabytes", "50", "--turns", "1"]),
     "product": ([], ["--messages", "5000", "--seconds", "10"]),
 }
 
