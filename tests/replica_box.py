@@ -14,6 +14,7 @@ from appliance.cloud.manifests import ReplicaKeys, files_of, newest, open_kind, 
 from appliance.cloud.objects import Manifest
 from appliance.cloud.remote import RemoteConfig
 from appliance.cloud.replicate import ReplicaPaths, replicate
+from appliance.cloud.sorting import SYSTEM
 from appliance.files import FILES, Files
 from appliance.keys.keyring import Argon2, Keyring
 from appliance.mail.facts import Provenance
@@ -59,6 +60,7 @@ class ReplicaBox:
         )
         self.mailbox = bytes(range(16))
         self.public_key = self.keyring.create_mailbox(self.mailbox, password=False).public
+        self.system_key: bytes | None = None
         self.keys = ReplicaKeys(self.keyring.archive_id, self.keyring.key("service"), self.keyring.verify_key)
         self.now = NOON
         self.remote = FolderRemote(folder / "remote", config, clock=lambda: self.now)
@@ -82,6 +84,16 @@ class ReplicaBox:
         refs = [one.result(timeout=30) for one in waiting]
         self.originals.update({ref.record_id: one for ref, one in zip(refs, originals, strict=True)})
         return refs
+
+    def receive_in_system_log(self, entry: bytes) -> None:
+        """Something is noted in the system log, in a volume of its own."""
+        if self.system_key is None:
+            self.system_key = self.keyring.create_mailbox(SYSTEM, password=False).public
+        log = self.writer("a0")
+        at = Provenance(received_at=self.now, rcpt_to=())
+        ref = log.append(SYSTEM, self.system_key, entry, at).result(timeout=30)
+        log.close()
+        self.originals[ref.record_id] = entry
 
     def roll(self, data: Path | None = None, now: int = 0) -> None:
         """What the gateway does when it is asked to."""

@@ -142,10 +142,27 @@ class Additions:
         """Leave out what archive volumes of the replica stand for, and archive volumes that others stand for."""
         standing = self._standing()
         used = set(standing.values())
+        unsigned: list[str] = []
         for path in [one.path for one in self._contents]:
-            replaced = path.endswith(VOLUME_SUFFIX) and path in standing
-            if replaced or (path.endswith(ARCHIVE_SUFFIX) and path not in used):
+            if path.endswith(VOLUME_SUFFIX) and path in standing:
                 self._contents.drop(path)
+            elif path.endswith(ARCHIVE_SUFFIX) and path not in used:
+                # It may be the only place of the mail in it: what it stands for has left the replica.
+                seal = self._log.seal_of(path)
+                if seal is None:
+                    unsigned.append(path)
+                elif all(ROOT + one.volume in standing for one in seal.replaces):
+                    self._contents.drop(path)
+        if unsigned:
+            self._run.trouble.append(_unsigned(unsigned))
+
+
+def _unsigned(paths: Sequence[str]) -> DamageError:
+    return DamageError(
+        f"The seals of {', '.join(paths)} on this disk are damaged or missing, so nobody can tell which volumes these "
+        "stand for. They stay in the replica, and the mail in them is safe there. `mailkeep verify` says more. Look at "
+        "the disk's health."
+    )
 
 
 def _damaged(paths: Sequence[str]) -> DamageError:

@@ -13,6 +13,7 @@ from appliance.cloud.comparing import Compared
 from appliance.cloud.findings import ReplicaFinding
 from appliance.cloud.manifests import ReplicaKeys
 from appliance.cloud.named import Named
+from appliance.cloud.remote import Remote
 from appliance.cloud.state import ReplicaPaths, State
 from appliance.errors import StorageError
 from appliance.files import Files
@@ -98,10 +99,13 @@ class Tally:
 
 
 @contextmanager
-def check_held(paths: ReplicaPaths, keys: ReplicaKeys, files: Files) -> Iterator[None]:
-    """Nobody replicates to the remote meanwhile, and the disk's refusals are told in words."""
+def check_held(paths: ReplicaPaths, remote: Remote, keys: ReplicaKeys, files: Files) -> Iterator[None]:
+    """Nobody replicates to the remote meanwhile, nothing is remembered of another place, and the disk's refusals are
+    told in words."""
+    state = State(paths, keys, files=files)
     try:
-        with State(paths, keys, files=files).held():
+        with state.held():
+            state.settle(remote.config)
             yield
     except OSError as error:
         raise StorageError(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from hashlib import sha256
 from pathlib import PurePosixPath
 from typing import Any, Final
 from urllib.parse import unquote
@@ -294,6 +295,8 @@ _ANY_OF: Final[Mapping[str, tuple[frozenset[str], str]]] = {
     ),
     "sftp": (frozenset({"pass", "key_pem", "key_file", "key_use_agent"}), "a password or a private key"),
 }
+_LEARNT = frozenset({"host_keys"})
+_SIGNS_IN = frozenset({"access_key_id", "client_id", "user", "provider", "region", "scope", "vendor"})
 _SECRET = re.compile(
     r"pass(word|wd)?2?$|secret|token|credential|^sas_url$|connection_string|access_grant|mnemonic|cookies|authorization"
     r"|bearer|(^|_)keys?(_pem|_base64|_pass)?$"
@@ -312,6 +315,34 @@ def backend(kind: str) -> Backend | None:
 def is_secret(key: str) -> bool:
     """Whether an option's value is shown to nobody."""
     return key == "sas_url" or bool(_SECRET.search(key) and not _OPEN.search(key))
+
+
+def place_of(config: RemoteConfig) -> bytes:
+    """A hash of where a remote's objects lie and of who asks for them: all but the secrets, which may be renewed."""
+    options = sorted((key, value) for key, value in config.options.items() if value and _tells_place(key))
+    return sha256(msgspec.msgpack.encode([config.type, _path(config), options])).digest()
+
+
+def is_same_place(one: RemoteConfig, other: RemoteConfig) -> bool:
+    """Whether two remotes may lie at one place. Who signs in does not count: two accounts may see the same folder."""
+    return (one.type, _path(one), _address(one)) == (other.type, _path(other), _address(other))
+
+
+def _path(config: RemoteConfig) -> str:
+    path = str(PurePosixPath(config.path))
+    return path if config.type == "local" else path.lstrip("/")
+
+
+def _address(config: RemoteConfig) -> Mapping[str, str]:
+    return {
+        key: value.strip().rstrip("/").lower()
+        for key, value in config.options.items()
+        if value and _tells_place(key) and key not in _SIGNS_IN
+    }
+
+
+def _tells_place(key: str) -> bool:
+    return key not in _LEARNT and not is_secret(key)
 
 
 def secret_values(config: RemoteConfig) -> Sequence[str]:

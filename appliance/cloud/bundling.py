@@ -2,6 +2,9 @@
 
 A bundle is put together beside the archive and holds 64 MiB at most, so what is staged stays small. Every file is
 hashed as it is read, and one that is not what its seal says is left out.
+
+Seals have bundles of their own, and so have the system log's volumes: a restore needs all of these before the archive
+works, and nothing of the mail.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ from appliance.cloud.remote import Moved
 from appliance.cloud.upload import Item, Outcome, Task, Uploads
 from appliance.errors import DamageError, NotFoundError
 from appliance.files import Files, read_exactly, read_file, write_all
+from appliance.store.names import SEAL_SUFFIX
 from appliance.store.survey import file_hash
 
 ALONE: Final = 16 * 1024 * 1024
@@ -26,6 +30,7 @@ ALONE: Final = 16 * 1024 * 1024
 
 _PIECE: Final = 1024 * 1024
 _SALT: Final = 32
+_SYSTEM_LOG: Final = f"volumes/{bytes(16).hex()}/"
 
 
 class Alone(NamedTuple):
@@ -131,17 +136,27 @@ def tasks_of(items: Iterable[Item]) -> list[Task]:
 
 
 def grouped(small: Iterable[Item]) -> Iterator[list[Item]]:
-    """Items in groups of at most ``LARGEST_OBJECT`` bytes."""
-    group: list[Item] = []
-    size = 0
+    """Items in groups of at most ``LARGEST_OBJECT`` bytes: seals, the system log's volumes, all others."""
+    kinds: tuple[list[Item], ...] = ([], [], [])
     for item in small:
-        if group and size + item.size > LARGEST_OBJECT:
+        kinds[_kind(item.path)].append(item)
+    for kind in kinds:
+        group: list[Item] = []
+        size = 0
+        for item in kind:
+            if group and size + item.size > LARGEST_OBJECT:
+                yield group
+                group, size = [], 0
+            group.append(item)
+            size += item.size
+        if group:
             yield group
-            group, size = [], 0
-        group.append(item)
-        size += item.size
-    if group:
-        yield group
+
+
+def _kind(path: str) -> int:
+    if path.endswith(SEAL_SUFFIX):
+        return 0
+    return 1 if path.startswith(_SYSTEM_LOG) else 2
 
 
 def merges_of(placed: Iterable[Placed]) -> list[Merge]:

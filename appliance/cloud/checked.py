@@ -11,9 +11,11 @@ from typing import Final
 
 import msgspec
 
-from appliance.cloud.manifests import ReplicaKeys, files_of, kind_place
+from appliance.cloud.clock import not_ahead
+from appliance.cloud.contents import Contents
+from appliance.cloud.manifests import ReplicaKeys, files_of, generation_names, inventory, kind_place
 from appliance.cloud.objects import VERSION, Placed
-from appliance.cloud.remote import Remote, RemoteObject
+from appliance.cloud.remote import Remote, RemoteConfig, RemoteObject
 from appliance.cloud.state import ReplicaPaths, State
 from appliance.errors import DamageError
 from appliance.files import FILES, Files, create_directory, read_file
@@ -91,7 +93,8 @@ def verified_files(
     paths: ReplicaPaths, remote: Remote, keys: ReplicaKeys, *, now: int, files: Files = FILES
 ) -> dict[str, Placed]:
     """The files of the newest generation that this box wrote, as far as their objects were found whole lately and
-    nothing was found wrong with them since. None where no full check ever came to its end.
+    nothing was found wrong with them since, and the remote lists them now. None where no full check ever came to its
+    end, or where the remote lies at another place now.
 
     Raises DamageError, NotFoundError, and as ``Remote.read`` does.
     """
@@ -99,9 +102,34 @@ def verified_files(
     written, checked, bad = state.load(), CheckedFile(paths, keys, files=files).load(), state.bad()
     if written is None or not checked.ended:
         return {}
+    newest = written.manifest.epoch, written.manifest.number
+    if not state.is_of(remote.config) or newest not in generation_names(remote):
+        return {}
     marks = checked.objects
+    there = {one.name: one.size for one in remote.list("objects")}
     return {
         path: one
         for path, one in files_of(written.manifest, remote, keys).items()
-        if one.object not in bad and one.object in marks and marks[one.object].at + GOOD_FOR > now
+        if one.object not in bad
+        and one.object in marks
+        and not_ahead(marks[one.object].at, now) + GOOD_FOR > now
+        and there.get(one.object) == marks[one.object].size
     }
+
+
+def remembered_files(
+    paths: ReplicaPaths, config: RemoteConfig, keys: ReplicaKeys, *, files: Files = FILES
+) -> dict[str, Placed] | None:
+    """The files of the newest generation that this box wrote, but for those whose objects are known to be bad; None
+    where this box does not remember. The remote is not asked. Raises OSError."""
+    state = State(paths, keys, files=files)
+    written, sealed = state.load(), state.inventory()
+    if written is None or sealed is None or not state.is_of(config):
+        return None
+    try:
+        contents = Contents(inventory(written.manifest.inventory, sealed, keys))
+    except DamageError:  # of another generation, after a crash
+        return None
+    contents.apply(written.manifest)
+    bad = state.bad()
+    return {one.path: one for one in contents if one.object not in bad}

@@ -1,7 +1,8 @@
 """Garbage on a remote: generations that need not be kept, and objects that no kept generation names.
 
-Kept are the newest generation, the last of each of the latest days and weeks that have one, and what is locked. Nothing
-is deleted as long as a kept manifest does not open: nobody could say what it names.
+Kept are the newest generation, the last of each of the latest days and weeks that have one, for weeks the last of each
+epoch before, since it may hold what the restored box has not, and what is locked. Nothing is deleted as long as a kept
+manifest does not open: nobody could say what it names.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from appliance.cloud.upload import Progress
 from appliance.errors import ForbiddenError
 
 _DAY = 86_400_000_000
+_SPARED = 2 * _DAY
+"""Microseconds that an object stays though nothing names it: a box that has just taken over may be uploading it."""
 
 
 class Collected(NamedTuple):
@@ -41,11 +44,11 @@ def collect(remote: Remote, keys: ReplicaKeys, progress: Progress, *, now: int) 
     deleted = _delete(remote, unneeded, progress)
     manifests += _read(remote, keys, [one.name for one in unneeded if one not in deleted])
     alive = named_objects(manifests, remote, keys)
-    unlocked = now - remote.config.lock_days * _DAY
+    before = now - max(_SPARED, remote.config.lock_days * _DAY)
     garbage = [
         one
         for one in (*remote.list("objects"), *remote.list("keyrings"))
-        if one.name not in alive and (not remote.config.lock_days or one.modified < unlocked)
+        if one.name not in alive and one.modified < before
     ]
     gone = _delete(remote, garbage, progress)
     return Collected(len(deleted), len(gone), sum(one.size for one in gone))
@@ -57,6 +60,8 @@ def kept_generations(listed: Sequence[RemoteObject], config: RemoteConfig, now: 
     kept = [one.name for one in newest_first[:1]]
     kept += _last_of_each(newest_first, "%Y-%m-%d", config.keep_daily)
     kept += _last_of_each(newest_first, "%G-%V", config.keep_weekly)
+    last_of_epoch = {(parse_generation(one.name) or (0, 0))[0]: one for one in reversed(newest_first)}.values()
+    kept += [one.name for one in last_of_epoch if one.modified + 7 * config.keep_weekly * _DAY > now]
     if config.lock_days:
         # The first of each day is the one that was locked (see ``replicate``).
         first_of_day = {_period(one, "%Y-%m-%d"): one for one in newest_first}.values()

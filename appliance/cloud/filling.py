@@ -59,10 +59,12 @@ def fill(data: Path, remote: Remote, keys: ReplicaKeys, progress: Progress, *, f
     The archive may be in use meanwhile. What cannot be had is told of, and the others come. Calling it again goes on.
 
     Raises NotFoundError where nothing is being restored, UnavailableError where the restore has not come so far or
-    when stopped, ConflictError while another process does it, StorageError, and as ``Remote`` does.
+    when stopped, ConflictError while another process does it and where all of it is done, StorageError, and as
+    ``Remote`` does.
     """
     folder = RestoreFolder(data, files=files)
     try:
+        folder.require_not_complete()
         state = folder.load(keys)
         if not files.exists(data / KEYRING):
             raise UnavailableError(
@@ -93,7 +95,10 @@ class _Filling:
 
     def run(self) -> Filled:
         begun = time.monotonic()
-        wanted = {path: one for path, one in self._absent.all().items() if path not in self._state.left}
+        absent = self._absent.all()
+        self._note_arrived(absent)
+        left = frozenset(self._state.left)
+        wanted = {path: absent[path] for path in self._state.listed if path not in left}
         size = sum(one.size for one in wanted.values())
         status = msgspec.structs.replace(
             self._folder.status(), state="filling", files_left=len(wanted), bytes_left=size, missing=(), errors=()
@@ -102,6 +107,7 @@ class _Filling:
         self._folder.tell(status)
         self._folder.empty_staging()
         self._bring(wanted, told)
+        self._note_arrived(self._absent.all())
         report = verify(
             self._volumes,
             _Verifier(self._keys.archive, self._keys.verify_key),
@@ -109,6 +115,13 @@ class _Filling:
             files=self._files,
         )
         return self._ended(told.status, report, len(wanted), size, time.monotonic() - begun)
+
+    def _note_arrived(self, absent: Mapping[str, AbsentFile]) -> None:
+        """Forget what has come: where that is absent once more, it was let go of since, and stays on the replicas."""
+        listed = tuple(path for path in self._state.listed if path in absent)
+        if listed != self._state.listed:
+            self._state = msgspec.structs.replace(self._state, listed=listed)
+            self._folder.save(self._keys, self._state)
 
     def _bring(self, wanted: Mapping[str, AbsentFile], told: Told) -> None:
         """Bring what is wanted from where the restored generation has it, else from where the newest one has it."""
@@ -188,4 +201,6 @@ class _Filling:
             errors=tuple(errors),
         )
         self._folder.tell(told)
+        if whole and self._absent.all().keys().isdisjoint(self._state.left):
+            self._folder.put_away()
         return Filled(files - len(self._missing), size, seconds, report.records, told)

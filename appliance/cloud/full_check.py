@@ -17,6 +17,7 @@ import msgspec
 
 from appliance.cloud.audited import STOPPED, Audited, Tally, check_held
 from appliance.cloud.checked import LONGEST_ROUND, CheckedFile
+from appliance.cloud.clock import not_ahead
 from appliance.cloud.comparing import Compared, Here, Objects
 from appliance.cloud.findings import ReplicaFinding
 from appliance.cloud.manifests import ReplicaKeys
@@ -47,7 +48,7 @@ def full(
 
     ``enough`` ends a slice: the next call goes on from there. Raises as ``sample``.
     """
-    with check_held(paths, keys, files):
+    with check_held(paths, remote, keys, files):
         check = _Full(paths, remote, keys, progress, now, enough, files)
         try:
             return check.run()
@@ -70,11 +71,14 @@ class _Full:
         self._files = files
         self._file = CheckedFile(paths, keys, files=files)
         checked = self._file.load()
+        if max(checked.begun, checked.ended) != not_ahead(max(checked.begun, checked.ended), now):
+            # Looked at while the clock was wrong: nobody can tell how long that is ago.
+            checked = msgspec.structs.replace(checked, begun=0, ended=0, here="")
         if not checked.is_under_way or now > checked.begun + LONGEST_ROUND:
             checked = msgspec.structs.replace(checked, begun=max(now, checked.ended + 1), here="")
         self._now = max(now, checked.begun)  # whatever happened to the clock
         self._checked = checked
-        self._marks = dict(checked.objects)
+        self._marks = {name: mark for name, mark in checked.objects.items() if mark.at == not_ahead(mark.at, now)}
         self._tally = Tally()
         self._saved = time.monotonic()
 
@@ -212,7 +216,8 @@ def _strangers(listed: Sequence[RemoteObject], named: Named) -> list[ReplicaFind
         names = ", ".join(one.name for one in unnamed[:_MOST_UNNAMED])
         words = (
             f"{len(unnamed)} objects of {sum(one.size for one in unnamed)} bytes are needed by no generation: left by "
-            f"a run that was broken off, or put there by somebody else ({names}). The daily clearing removes them."
+            f"a run that was broken off, or put there by somebody else ({names}). The daily "
+            "clearing removes them after two days."
         )
         found.append(ReplicaFinding("unnamed", unnamed[0].name, words))
     return found

@@ -18,7 +18,7 @@ from appliance.cloud.download import Fetched, download
 from appliance.cloud.manifests import Kind, ReplicaKeys, get_placed, kind_place, read_box
 from appliance.cloud.objects import Placed, Snapshot
 from appliance.cloud.remote import Remote
-from appliance.cloud.sorting import is_box_file, projections_of
+from appliance.cloud.sorting import is_box_file, is_pack_of, projections_of
 from appliance.cloud.upload import Progress
 from appliance.errors import DamageError, NotFoundError
 from appliance.files import Files, create_directory, create_file, replace_file, write_all
@@ -84,7 +84,7 @@ class Laying:
         if self._files.exists(current):
             return []
         self._folders(catalogue)
-        packs = [one for one in snapshot.files if not one.path.endswith(CATALOGUE)]
+        packs = [one for one in snapshot.files if is_pack_of(one.path, name)]
         if not self._files.exists(catalogue):
             # Under another name until it was looked at: what is there under its own was.
             beside = catalogue.with_name(CATALOGUE + ".looked-at")

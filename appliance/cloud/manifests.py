@@ -7,7 +7,7 @@ what is sealed opens under its own name and kind only, and what is not has the h
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from pathlib import Path
@@ -25,12 +25,14 @@ from appliance.cloud.objects import (
     Placed,
     epoch_name,
     generation_name,
+    is_object_name,
     object_name,
     parse_epoch,
     parse_generation,
 )
 from appliance.cloud.remote import Moved, Remote
-from appliance.errors import DamageError, NotFoundError
+from appliance.cloud.sorting import log_name
+from appliance.errors import ConflictError, DamageError, NotFoundError
 from appliance.files import FILES, Files, read_exactly, write_all
 from appliance.keys.envelope import derive
 from appliance.sealing import open_sealed, write_sealed
@@ -124,6 +126,7 @@ def generation(remote: Remote, keys: ReplicaKeys, epoch: int, number: int) -> Ma
     found = _read_named(remote, keys, name, Manifest)
     if (found.version, found.archive, found.epoch, found.number) != (VERSION, keys.archive, epoch, number):
         raise DamageError(f"{name} of the replica is of another archive, or of another version of mailkeep.")
+    _require_names(name, found.added, (one for one in objects_of(found) if one != found.keyring))
     return found
 
 
@@ -148,6 +151,16 @@ def generations(remote: Remote, keys: ReplicaKeys) -> list[Manifest]:
         return [found for found in threads.map(opened, generation_names(remote)) if found is not None]
 
 
+def newest_from(remote: Remote, keys: ReplicaKeys, epoch: int, number: int) -> Manifest | None:
+    """The newest generation that opens, of those from an epoch and number on; None where there is none."""
+    for one in generation_names(remote):
+        if one < (epoch, number):
+            break
+        with contextlib.suppress(DamageError, NotFoundError):
+            return generation(remote, keys, *one)
+    return None
+
+
 def highest_epoch(remote: Remote, keys: ReplicaKeys) -> int:
     """The epoch of the last restore; 1 where there was none. A mark that does not open is nobody's, and not heeded."""
     marked = {parse_epoch(one.name) for one in remote.list("epochs")} - {None}
@@ -166,9 +179,32 @@ def epoch_mark(remote: Remote, keys: ReplicaKeys, epoch: int) -> EpochMark:
     return found
 
 
+def next_epoch(remote: Remote, keys: ReplicaKeys) -> int:
+    """The epoch after all that marks and generations tell of; those that do not open tell of nothing.
+
+    Raises ConflictError where there is no number left for it.
+    """
+    marked = highest_epoch(remote, keys)
+    found = newest_from(remote, keys, marked + 1, 0)
+    epoch = (found.epoch if found is not None else marked) + 1
+    taken = {one.name for one in remote.list("epochs")}
+    while epoch_name(epoch) in taken:  # a forgery, which nothing can be written in the place of
+        epoch += 1
+    if parse_epoch(epoch_name(epoch)) is None:
+        raise ConflictError(
+            f"{remote.config.name} has a generation or a mark of the last epoch that there can be, which no restore "
+            "has made. Nothing was changed there. Look into who had access to the box and to the remote, and restore "
+            "from another replica."
+        )
+    return epoch
+
+
 def raise_epoch(remote: Remote, keys: ReplicaKeys, staging: Path, *, now: int, files: Files = FILES) -> int:
-    """Begin the next epoch at a remote; its number. ``staging`` is a folder for a file of a few bytes."""
-    epoch = max(highest_epoch(remote, keys), *(one for one, _ in generation_names(remote)), 0) + 1
+    """Begin the next epoch at a remote; its number. ``staging`` is a folder for a file of a few bytes.
+
+    Raises as ``next_epoch`` and ``Remote.put``.
+    """
+    epoch = next_epoch(remote, keys)
     mark = EpochMark(VERSION, keys.archive, epoch, now)
     put_named(remote, keys, epoch_name(epoch), mark, staging, files=files)
     return epoch
@@ -198,7 +234,23 @@ def inventory(name: str, sealed: bytes, keys: ReplicaKeys) -> dict[str, Placed]:
     found = _decoded(open_kind(sealed, keys, "inventory"), Inventory, name)
     if found.version != VERSION:
         raise DamageError(f"{name} of the replica was written by another version of mailkeep.")
+    _require_names(name, found.files, (one.object for one in found.files))
     return {one.path: one for one in found.files}
+
+
+def _require_names(name: str, files: Iterable[Placed], objects: Iterable[str]) -> None:
+    """Raise DamageError where ``name`` lists what mailkeep gives no such name to.
+
+    A replica's key opens no mail, so whoever has it must not lead anybody out of the volumes folder by a path.
+    """
+    strange = next((one.path for one in files if log_name(one.path) is None), None)
+    if strange is None:
+        strange = next((one for one in objects if not is_object_name(one)), None)
+    if strange is not None:
+        raise DamageError(
+            f"{name} of the replica lists {strange!r}, a name that mailkeep gives to no file. It is a forgery, and "
+            "nothing of it is used."
+        )
 
 
 def read_placed(remote: Remote, placed: Placed) -> bytes:

@@ -26,6 +26,7 @@ LARGEST_OBJECT: Final = 64 * 1024 * 1024
 
 _GENERATION = re.compile(r"generations/([0-9]{4})-([0-9]{10})")
 _EPOCH = re.compile(r"epochs/([0-9]{4})")
+_OBJECT = re.compile(r"objects/([0-9a-f]{2})/\1[0-9a-f]{62}")
 
 
 class Placed(msgspec.Struct, frozen=True, array_like=True):
@@ -119,3 +120,8 @@ def parse_epoch(name: str) -> int | None:
 def object_name(digest: bytes) -> str:
     """The name of the object that has this SHA-256."""
     return f"objects/{digest[:1].hex()}/{digest.hex()}"
+
+
+def is_object_name(name: str) -> bool:
+    """Whether a name is one that ``object_name`` gives."""
+    return _OBJECT.fullmatch(name) is not None

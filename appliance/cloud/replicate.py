@@ -5,14 +5,15 @@ names: whatever was uploaded before a run broke off is found by the next one and
 replica only when an archive volume that is in it stands in its place; one that is merely not on this disk stays.
 
 The manifest for new mail is written first, then one with what takes longer: small objects put together, catalogue and
-index copied.
+index copied. Whatever knows of volumes, settings or catalogue, is copied before the volumes are closed and listed that
+its manifest names: so a restored archive finds no volume in it that it has not.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -23,17 +24,19 @@ import msgspec
 
 from appliance.cloud import copies, snapshot
 from appliance.cloud.additions import Additions
-from appliance.cloud.base import find_base
+from appliance.cloud.base import find_base, next_number, require_epoch
 from appliance.cloud.bundling import Bundle, grouped, merges_of, tasks_of
+from appliance.cloud.clock import not_ahead
 from appliance.cloud.collect import collect
 from appliance.cloud.contents import Contents, in_objects
+from appliance.cloud.local import ROOT
 from appliance.cloud.manifests import ReplicaKeys, kind_place, put_named
 from appliance.cloud.objects import VERSION, Manifest, Placed, generation_name
 from appliance.cloud.remote import Remote
 from appliance.cloud.rolling import roll_and_wait
 from appliance.cloud.run import Run
 from appliance.cloud.state import Remembered, ReplicaPaths, State, own_epoch
-from appliance.cloud.upload import Item, Outcome, Progress, Uploads
+from appliance.cloud.upload import Item, Outcome, Progress, Task, Uploads
 from appliance.errors import DamageError, DiskFullError, NotFoundError, StorageError, UnavailableError
 from appliance.files import FILES, Files, create_directory, create_file
 from appliance.keys import stored
@@ -49,6 +52,8 @@ COPIES_EVERY: Final = 3_600_000_000
 """Microseconds between copies of settings and box files: what happened since is in the system log's volumes."""
 
 _DAY: Final = 86_400_000_000
+_SHOWN: Final = 3
+"""Files that are named in a sentence."""
 _FULL: Final = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
 
 Roll = Callable[[Path, int], None]
@@ -82,15 +87,18 @@ def replicate(
     try:
         with state.held(), _staging(paths, files):
             uploads = Uploads(remote, paths, progress, files=files, lock_until=lock, before=state.begin_uploading)
+            state.settle(remote.config)
             run = Run(paths, remote, key, progress, now, files, uploads, state.bad())
             replication = _Replication(run, state)
+            ready = replication.get_ready()
             at = replication.roll(roll)
-            replication.take_mail()
+            replication.take_mail(ready)
             replication.finish(at)
             replication.merge_small()
-            replication.take_snapshot(force=force_snapshot)
+            replication.take_snapshot(roll, force=force_snapshot)
             manifest = replication.finish(at)
             replication.collect()
+            replication.tell_lost()
     except OSError as error:
         raise _disk(error) from error
     run.raise_trouble()
@@ -108,37 +116,48 @@ class _Replication:
         self._additions = Additions(run, base)
         self._base = base.manifest
         self._number = base.number
+        self._taken = base.taken
         self._contents = base.contents
         self._listed = base.listed
         self._sure = base.sure
         self._settings = base.manifest.settings if base.manifest is not None else None
         self._box = base.manifest.box if base.manifest is not None else None
         self._snapshot = base.manifest.snapshot if base.manifest is not None else None
+        self._lost: dict[str, Placed] = {}
         kept = base.remembered
         self._digests = {
             copies.SETTINGS: kept.settings if kept is not None else b"",
             copies.BOX: kept.box if kept is not None else b"",
         }
-        self._copied = kept.copied if kept is not None else 0
+        self._copied = not_ahead(kept.copied, run.now) if kept is not None else 0
         self._locked = kept.locked if kept is not None else 0
-        self._collected = kept.collected if kept is not None else 0
+        self._collected = not_ahead(kept.collected, run.now) if kept is not None else 0
 
     def roll(self, roll: Roll) -> int:
         """Have the volumes closed that are being written; up to when everything acknowledged can be in this run."""
+        if self._close_volumes(roll):
+            return self._run.now
+        return not_ahead(self._base.at, self._run.now) if self._base is not None else 0
+
+    def _close_volumes(self, roll: Roll) -> bool:
         try:
             roll(self._run.paths.data, self._run.now)
         except UnavailableError as error:
             self._run.trouble.append(error)
-            return self._base.at if self._base is not None else 0
-        return self._run.now
+            return False
+        return True
 
     # -- what goes up ------------------------------------------------------------------------------------------------
 
-    def take_mail(self) -> None:
-        """Upload what of the log is not on the remote, with copies of settings and box files where they are due."""
+    def get_ready(self) -> list[Task]:
+        """What goes up beside mail: what is to be mended, and copies of settings and box files where they are due."""
         mending = list(self._mending())
         # Copies are sealed anew each time: mail's bundles, beside them, are the same when a run is tried again.
-        self._additions.take([*mending, *tasks_of(self._copies())], self._note)
+        return [*mending, *tasks_of(self._copies())]
+
+    def take_mail(self, beside: Sequence[Task]) -> None:
+        """Upload what of the log is not on the remote, and ``beside`` with it."""
+        self._additions.take(beside, self._note)
 
     def _note(self, one: Placed) -> None:
         if one.path == copies.SETTINGS:
@@ -166,10 +185,12 @@ class _Replication:
         """What is to go up anew, since its object is not there or not what it should be; under other names, for an
         object that is locked cannot be taken away."""
         spoilt = [one for one in self._contents if self._is_spoilt(one)]
+        here = {one.path for one in spoilt if self._run.files.exists(self._run.paths.data / one.path)}
+        self._lost = {one.path: one for one in spoilt if one.path not in here}
         items = (
             Item(one.path, one.size, self._additions.signed_hash(one.path) or one.hash, one.records)
             for one in spoilt
-            if self._run.files.exists(self._run.paths.data / one.path)
+            if one.path in here
         )
         yield from (Bundle(group, salted=True) for group in grouped(items))
         if self._settings is not None and self._is_spoilt(self._settings):
@@ -187,12 +208,33 @@ class _Replication:
     def _is_spoilt(self, one: Placed) -> bool:
         return not self._run.is_there(one, sure=self._sure)
 
+    def _still_lost(self) -> list[Placed]:
+        """What is neither here nor whole on the remote, and has nothing in its place."""
+        return [one for path, one in self._lost.items() if self._contents.get(path) == one]
+
+    def tell_lost(self) -> None:
+        """Say in every run which files could not be mended, since they are not here."""
+        lost = sorted(one.path.removeprefix(ROOT) for one in self._still_lost())
+        if lost:
+            shown = ", ".join(lost[:_SHOWN]) + (" …" if len(lost) > _SHOWN else "")
+            self._run.trouble.append(
+                DamageError(
+                    f"{len(lost)} of the archive's files are not on this disk, and {self._run.remote.config.name} has "
+                    f"them damaged or not at all: {shown}. Everything else is replicated. Leave the other replicas as "
+                    "they are: open a message of these volumes, which fetches them from another replica, and the next "
+                    "run brings them here again."
+                )
+            )
+
     def merge_small(self) -> None:
         """Put what is in small objects, or in objects most of which is not needed any more, into large ones."""
         alone = [one for one in (self._settings, self._box) if one is not None]
         shown = self._snapshot.files if self._snapshot is not None else ()
         within = in_objects([*self._contents, *alone, *shown])
-        small = [placed for placed in within.values() if sum(one.size for one in placed) < SMALL]
+        lost = {one.object for one in self._still_lost()}
+        small = [
+            placed for name, placed in within.items() if name not in lost and sum(one.size for one in placed) < SMALL
+        ]
         if len(small) <= MOST_SMALL:
             return
         merged: dict[str, Placed] = {}
@@ -208,13 +250,22 @@ class _Replication:
         for one in merged.values():
             self._note(one)
 
-    def take_snapshot(self, *, force: bool) -> None:
-        """Copy catalogue and index where that is due."""
+    def take_snapshot(self, roll: Roll, *, force: bool) -> None:
+        """Copy catalogue and index where that is due, and take the mail that came in until then."""
+        copy: snapshot.Copied | None = None
         try:
             name = snapshot.due(self._run, self._snapshot, force=force)
             if name is not None:
-                self._snapshot = snapshot.taken(self._run, name, self._snapshot)
+                copy = snapshot.copied(self._run, name, self._snapshot)
         except (DamageError, StorageError) as error:
+            self._run.trouble.append(error)
+        # Without all volumes that it knows of it would be of no use, and the one before still is.
+        if copy is None or not self._close_volumes(roll):
+            return
+        self.take_mail(())
+        try:
+            self._snapshot = snapshot.uploaded(self._run, copy)
+        except StorageError as error:
             self._run.trouble.append(error)
 
     # -- the generation ----------------------------------------------------------------------------------------------
@@ -234,7 +285,7 @@ class _Replication:
             version=VERSION,
             archive=self._run.keys.archive,
             epoch=self._epoch,
-            number=self._number + 1,
+            number=next_number(self._run, self._number, self._taken),
             at=at,
             chain_number=number,
             chain_head=head,
@@ -286,6 +337,7 @@ class _Replication:
         else:
             lock_until = 0
         self._state.begin_uploading()
+        require_epoch(self._run, self._epoch)  # what went up may have taken days
         name = generation_name(self._epoch, manifest.number)
         put_named(
             self._run.remote, self._run.keys, name, manifest, self._run.paths.staging, lock_until=lock_until,
@@ -302,13 +354,15 @@ class _Replication:
                 copied=self._copied,
                 locked=self._locked,
                 collected=self._collected or self._run.now,
-            )
+            ),
+            bad={one.object for one in self._still_lost()},
         )
 
     def collect(self) -> None:
         """Once a day, delete what nobody needs any more."""
         if self._base is None or not self._collected or self._run.now < self._collected + _DAY:
             return
+        require_epoch(self._run, self._epoch)
         try:
             collect(self._run.remote, self._run.keys, self._run.progress, now=self._run.now)
         except (DamageError, NotFoundError) as error:

@@ -24,7 +24,7 @@ from appliance.cloud import recovering
 from appliance.cloud.filling import Filled, fill
 from appliance.cloud.laying import CATALOGUE, Laying, SettingsLook, times_of
 from appliance.cloud.log_laying import LogLaying, chain_troubles, is_seal
-from appliance.cloud.manifests import ReplicaKeys, files_of, generation_names, highest_epoch, raise_epoch
+from appliance.cloud.manifests import ReplicaKeys, files_of, highest_epoch, newest_from, next_epoch, raise_epoch
 from appliance.cloud.objects import VERSION, Manifest, Placed
 from appliance.cloud.remote import Remote
 from appliance.cloud.restore_state import KEYRING, NAMES, RestoreFolder, RestoreStatus, Restoring
@@ -116,6 +116,7 @@ def _require_own(folder: RestoreFolder, files: Files) -> None:
     """Raise ConflictError where there is something else."""
     if folder.has_begun:
         return
+    folder.require_not_complete()
     if set(files.names(folder.data)) - {"replicas"} or set(files.names(folder.folder)) - NAMES:
         raise ConflictError(
             f"{folder.data} is not empty; it is left as it is. Restore into a new folder, or move this one away."
@@ -183,6 +184,8 @@ class _Preparing:
             self._require_unfinished()
         else:
             self._require_room()
+            # Not ready any more: the keyring that an interrupted run has left is made anew.
+            self._state = msgspec.structs.replace(self._state, ready=0)
             self._folder.save(self._keys, self._state)
             self._folder.empty_staging()
             self._folder.tell(self._status())
@@ -206,12 +209,24 @@ class _Preparing:
                 f"{self._data} has a restore of another archive, or of another version of mailkeep, in it. Nothing was "
                 "changed. Restore into a new folder."
             ) from error
+        self._require_not_in_use(state)
         if generation not in (None, state.manifest.number):
             raise ConflictError(
                 f"Generation {state.manifest.number} is being restored into {self._data} already. Go on with that, or "
                 "restore the other one into a new folder."
             )
         return msgspec.structs.replace(state, remote=self._remote.config)
+
+    def _require_not_in_use(self, state: Restoring) -> None:
+        """Raise ConflictError where it was an archive already and has lost its keyring: what came in since would be
+        mixed with what the generation has."""
+        keyrings = (self._data / KEYRING, self._folder.folder / KEYRING)
+        if (state.ready or state.filled) and not any(map(self._files.exists, keyrings)):
+            raise ConflictError(
+                f"The archive in {self._data} was restored and in use already, and its keyring.json is missing. "
+                "Nothing was changed. Put keyring.json back from a copy, or restore into a new folder and keep this "
+                "one: mail that was not replicated yet is only here."
+            )
 
     def _require_unfinished(self) -> None:
         """Raise ConflictError where nothing is left to be restored."""
@@ -287,6 +302,8 @@ class _Preparing:
         AbsentFiles(self._volumes, files=self._files).add(
             AbsentFile(one.path.removeprefix(ROOT), one.size, one.hash) for one in self._sorted.later
         )
+        listed = tuple(one.path.removeprefix(ROOT) for one in self._sorted.later)
+        self._state = msgspec.structs.replace(self._state, listed=listed)
 
     # -- catalogue and index ------------------------------------------------------------------------------------------
 
@@ -359,12 +376,11 @@ class _Preparing:
                 f"The replica could not be told that this box goes on with the archive: {error.message} Make sure that "
                 "the box from before does not run any more."
             )
-            newest = [one for one, _ in generation_names(self._remote)]
-            return max(highest_epoch(self._remote, self._keys), *newest) + 1
-        newer = [one for one in generation_names(self._remote) if one > (self._manifest.epoch, self._manifest.number)]
-        if newer:
+            return next_epoch(self._remote, self._keys)
+        newer = newest_from(self._remote, self._keys, self._manifest.epoch, self._manifest.number + 1)
+        if newer is not None:
             self._notes.append(
-                f"There is a newer generation than the one that was restored: {newer[0][1]}. What came in between is "
+                f"There is a newer generation than the one that was restored: {newer.number}. What came in between is "
                 "in that one only."
             )
         return epoch
@@ -386,7 +402,7 @@ class _Preparing:
     def _status(self) -> RestoreStatus:
         manifest, left = self._manifest, frozenset(self._state.left)
         absent = AbsentFiles(self._volumes, files=self._files).all() if self._files.exists(self._volumes) else {}
-        coming = [one.size for path, one in absent.items() if path not in left]
+        coming = [absent[path].size for path in self._state.listed if path in absent and path not in left]
         quarantined = tuple(f"{path}: {why}" for path, why in sorted(self._quarantined.items()))
         return RestoreStatus(
             state="filling" if self.is_ready else "preparing",

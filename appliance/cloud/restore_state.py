@@ -51,6 +51,7 @@ class Restoring(msgspec.Struct, frozen=True):
     ready: int = 0  # when mail could be received
     filled: int = 0  # when all volumes were here that were to come
     left: tuple[str, ...] = ()  # volumes that come when they are opened, by their paths below volumes/
+    listed: tuple[str, ...] = ()  # volumes that this restore has listed as absent, and that have not come yet
 
 
 class RestoreStatus(msgspec.Struct, frozen=True):
@@ -136,6 +137,21 @@ class RestoreFolder:
         write_sealed(self._files, beside, keys.sealing, kind_place("restore"), [msgspec.msgpack.encode(state)])
         self._files.rename(beside, self.folder / _SEALED)
         self._files.sync_directory(self.folder)
+
+    def put_away(self) -> None:
+        """Forget a restore that is complete, and the remote's credentials with it; ``status`` stays. Raises OSError."""
+        for name in (_SEALED, f"{_SEALED}.new"):
+            with contextlib.suppress(FileNotFoundError):
+                self._files.unlink(self.folder / name)
+        self._files.sync_directory(self.folder)
+
+    def require_not_complete(self) -> None:
+        """Raise ConflictError where a restore was put away."""
+        with contextlib.suppress(NotFoundError, DamageError):
+            if not self.has_begun and self.status().state == "complete":
+                raise ConflictError(
+                    f"What was to be restored into {self.data} is there already: `mailkeep restore status`."
+                )
 
     def tell(self, status: RestoreStatus) -> None:
         """Say how far it is. Raises OSError."""

@@ -39,7 +39,7 @@ def sample(
     with ``hand_over`` they are left for somebody who has the keys (``readback.open_sample``). Raises ConflictError
     while this remote is replicated to, UnavailableError when stopped, StorageError, and as ``Remote.read`` does.
     """
-    with check_held(paths, keys, files):
+    with check_held(paths, remote, keys, files):
         checked = CheckedFile(paths, keys, files=files).load()
         listed = [*remote.list("generations"), *remote.list("epochs")]
         named = look(paths, remote, keys, listed, checked, now=now, every=False, files=files)

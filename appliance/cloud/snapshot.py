@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from appliance.cloud import copies
 from appliance.cloud.bundling import tasks_of
+from appliance.cloud.clock import not_ahead
 from appliance.cloud.objects import Placed, Snapshot
 from appliance.cloud.run import Run
 from appliance.cloud.upload import Item, Outcome
+
+
+class Copied(NamedTuple):
+    """Catalogue and index as of one moment, held in the staging folder."""
+
+    generation: str
+    change: int
+    items: list[Item]  # to be uploaded
+    known: list[Placed]  # packs that are on the remote
 
 
 def due(run: Run, last: Snapshot | None, *, force: bool) -> str | None:
@@ -14,30 +26,36 @@ def due(run: Run, last: Snapshot | None, *, force: bool) -> str | None:
     name = copies.current_projections(run.paths, run.files)
     if name is None or force or last is None:
         return name
-    if run.now < last.at + run.remote.config.snapshot_interval * 1_000_000:
+    if run.now < not_ahead(last.at, run.now) + run.remote.config.snapshot_interval * 1_000_000:
         return None
     return None if (last.generation, last.change) == (name, copies.change(run.paths, name)) else name
 
 
-def taken(run: Run, name: str, last: Snapshot | None) -> Snapshot:
-    """A copy of the projections of that name, on the remote; packs that the ``last`` one has too stay where they are.
+def copied(run: Run, name: str, last: Snapshot | None) -> Copied:
+    """A copy of the projections of that name, but for packs that the ``last`` snapshot has too.
 
-    Raises DamageError, StorageError, UnavailableError, and as ``Uploads.run``.
+    Raises DamageError, StorageError, UnavailableError, OSError.
     """
-    known = {one.path: one for one in (last.files if last is not None else ())}
-    files: list[Placed] = []
+    before = {one.path: one for one in (last.files if last is not None else ())}
+    known: list[Placed] = []
     items: list[Item] = []
     # The index first: whatever change it has reached, the catalogue's copy has too.
     for item in copies.index(run.paths, run.uploads, name):
-        before = known.get(item.path)
-        if before is not None and copies.is_pack(item.path) and before.size == item.size:
-            files.append(before)
+        there = before.get(item.path)
+        if there is not None and copies.is_pack(item.path) and there.size == item.size:
+            known.append(there)
         else:
             items.append(item)
     catalogue, change = copies.catalogue(run.paths, run.uploads, run.keys, name)
+    return Copied(name, change, [*items, catalogue], known)
+
+
+def uploaded(run: Run, copy: Copied) -> Snapshot:
+    """The snapshot that a copy is once it is on the remote. Raises as ``Uploads.run``."""
+    files = list(copy.known)
 
     def take(outcome: Outcome) -> None:
         files.extend(outcome.placed)
 
-    run.uploads.run(tasks_of([*items, catalogue]), "catalogue and search index", take)
-    return Snapshot(run.now, name, change, tuple(sorted(files, key=lambda one: one.path)))
+    run.uploads.run(tasks_of(copy.items), "catalogue and search index", take)
+    return Snapshot(run.now, copy.generation, copy.change, tuple(sorted(files, key=lambda one: one.path)))

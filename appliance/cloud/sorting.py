@@ -58,10 +58,17 @@ def is_box_file(path: str) -> bool:
 
 
 def projections_of(snapshot: Snapshot) -> str | None:
-    """The folder's name of a snapshot's catalogue and index; None where a file in it does not belong there."""
-    found = [_PROJECTION.fullmatch(one.path) for one in snapshot.files]
-    names = {one[1] if one is not None else "" for one in found}
-    return snapshot.generation if names == {snapshot.generation} else None
+    """The folder's name of a snapshot's catalogue and index; None where a file in it does not belong there, or where it
+    has no catalogue."""
+    names = {None if (found := _PROJECTION.fullmatch(one.path)) is None else found[1] for one in snapshot.files}
+    has_catalogue = any(one.path.endswith("/catalogue.db") for one in snapshot.files)
+    return snapshot.generation if has_catalogue and names == {snapshot.generation} else None
+
+
+def is_pack_of(path: str, generation: str) -> bool:
+    """Whether a path is that of a file of the index of the projections ``generation``."""
+    found = _PROJECTION.fullmatch(path)
+    return found is not None and found[1] == generation and found[2].startswith("index/")
 
 
 def sort_volumes(contents: Mapping[str, Placed], chain: Chain) -> Sorted:

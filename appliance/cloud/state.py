@@ -6,15 +6,17 @@ It lies in ``DATA/replicas/<remote>/`` and saves reading the remote; without it 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
+from appliance.cloud.backends import place_of
 from appliance.cloud.manifests import ReplicaKeys, kind_place
-from appliance.cloud.objects import VERSION, Manifest
+from appliance.cloud.objects import VERSION, Manifest, epoch_name, parse_epoch
+from appliance.cloud.remote import RemoteConfig
 from appliance.errors import ConflictError, DamageError
 from appliance.files import FILES, Files, create_directory, create_file, read_file, replace_file
 from appliance.sealing import open_sealed, write_sealed
@@ -65,6 +67,33 @@ class State:
         self._keys = keys
         self._files = files
 
+    def settle(self, config: RemoteConfig) -> None:
+        """Forget what is remembered of another place than where the remote lies now. Raises OSError."""
+        place = place_of(config)
+        if self.is_of(config):
+            return
+        create_directory(self._files, self._folder.parent)
+        create_directory(self._files, self._folder)
+        self.forget()
+        replace_file(self._files, self._folder / "place", place)
+
+    def is_of(self, config: RemoteConfig) -> bool:
+        """Whether what is remembered is of the place where the remote lies now. Raises OSError."""
+        try:
+            return read_file(self._files, self._folder / "place") == place_of(config)
+        except FileNotFoundError:
+            return False
+
+    def forget(self) -> None:
+        """Remember nothing, durably: all is found on the remote again, and checked anew. Raises OSError."""
+        if not self._files.exists(self._folder):
+            return
+        # The place is the last to go, so that a crash in between leaves nothing that counts for the next one.
+        for name in ("state", "checked", "bad", "uploading", "inventory", "place"):
+            with contextlib.suppress(FileNotFoundError):
+                self._files.unlink(self._folder / name)
+        self._files.sync_directory(self._folder)
+
     @contextmanager
     def held(self) -> Iterator[None]:
         """Nobody else replicates to this remote until the end of the block. Raises ConflictError, OSError."""
@@ -91,10 +120,12 @@ class State:
             return found if found.version == VERSION else None
         return None
 
-    def save(self, remembered: Remembered) -> None:
-        """Durable on return; nothing is under way and nothing is bad any more."""
+    def save(self, remembered: Remembered, *, bad: Collection[str] = ()) -> None:
+        """Durable on return; nothing is under way, and nothing is bad any more but what ``bad`` names."""
         self._replace("state", msgspec.msgpack.encode(remembered))
-        for name in ("bad", "uploading"):
+        if bad:
+            replace_file(self._files, self._folder / "bad", msgspec.json.encode(sorted(bad)))
+        for name in ("uploading",) if bad else ("bad", "uploading"):
             with contextlib.suppress(FileNotFoundError):
                 self._files.unlink(self._folder / name)
 
@@ -149,13 +180,16 @@ def own_epoch(data: Path, *, files: Files = FILES) -> int:
     except FileNotFoundError:
         return FIRST_EPOCH
     try:
-        return int(text.decode("ascii"))
+        epoch = int(text.decode("ascii"))
+        if parse_epoch(epoch_name(epoch)) != epoch:
+            raise ValueError(epoch)
     except ValueError as error:
         raise DamageError(
-            "replicas/epoch in the data folder is not a number, so this box cannot tell whether another one was "
-            "restored in its place. Nothing was uploaded. Write the epoch that the remote's newest generation has into "
-            "that file."
+            "replicas/epoch in the data folder is not a number from 1 to 9999, so this box cannot tell whether another "
+            "one was restored in its place. Nothing was uploaded. Write the epoch that the remote's newest generation "
+            "has into that file."
         ) from error
+    return epoch
 
 
 def set_own_epoch(data: Path, epoch: int, *, files: Files = FILES) -> None:

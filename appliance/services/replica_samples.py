@@ -51,7 +51,7 @@ class Samples:
         if looked.wrong:
             words = f"What was read back is not what was committed to: {looked.wrong}"
             self._archive.note(self._writer, FOUND, f"{remote}: {words}")
-            history.stand(remote, msgspec.structs.replace(history.standing(remote), unsound=words))
+            history.change(remote, lambda before: msgspec.structs.replace(before, unsound=words))
         run = next((run for run in history.runs(remote) if run.kind == "sample" and run.ended), None)
         if run is not None:
             history.tell(run.id, words)

@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
+from appliance.cloud.clock import not_ahead
 from appliance.errors import MailkeepError
 from appliance.services import api
 from appliance.services.paths import Paths
@@ -31,6 +32,8 @@ class Seen(NamedTuple):
     only_here: int
     trouble: str = ""
     """Why nothing is known of them."""
+    ahead: frozenset[str] = frozenset()
+    """Those whose last run was at a time that is yet to come: the clock was wrong then, or is wrong now."""
 
 
 class ReplicaStates:
@@ -66,6 +69,9 @@ class ReplicaStates:
             return Seen((), records)
         try:
             standings = self._standings(remotes)
+            ahead = frozenset(name for name, one in standings.items() if _is_ahead(one, now))
+            # When that was is not known, so nothing counts as there until the next run.
+            standings |= {name: msgspec.structs.replace(standings[name], reached=0) for name in ahead}
             waiting = self._waiting(standings, records)
             unfinished = {run.remote: run for run in self.history.unfinished()}
         except MailkeepError as error:
@@ -73,7 +79,7 @@ class ReplicaStates:
         states = tuple(
             _state(name, one, waiting[name], unfinished.get(name), self._paths, now) for name, one in standings.items()
         )
-        return Seen(states, min((one.waiting for one in states), default=records))
+        return Seen(states, min((one.waiting for one in states), default=records), ahead=ahead)
 
     def run(self, run: Run) -> api.RunInfo:
         """A run as faces show it."""
@@ -102,9 +108,16 @@ def alarms(seen: Seen) -> Iterator[tuple[Literal["warning", "error"], str]]:
     for one in seen.replicas:
         if one.unsound:
             yield "error", f"The replica “{one.name}” is not as it should be. {one.unsound}"
+        if one.name in seen.ahead:
+            yield (
+                "error",
+                f"The replica “{one.name}” was brought up to date at a time that is yet to come: the clock of this box "
+                "was wrong then, or is wrong now. Until the next run nothing counts as being there. Set the clock "
+                "right; replication goes on by itself.",
+            )
         if one.state == "superseded":
             yield "error", f"Nothing is written to the replica “{one.name}” any more. {one.trouble}"
-        elif one.state == "behind" and one.reached_at is None:
+        elif one.state == "behind" and one.reached_at is None and one.name not in seen.ahead:
             yield "error", f"Nothing has reached the replica “{one.name}” yet. {one.trouble}"
         elif one.state == "behind":
             messages = f"{one.waiting} message{' is' if one.waiting == 1 else 's are'}"
@@ -152,7 +165,7 @@ def _state(
         waiting=waiting.records,
         waiting_bytes=waiting.bytes,
         last_at=_seconds(standing.ended.get("replicate")),
-        next_at=None if standing.paused else max(_seconds(standing.next_run()) or 0, int(now)),
+        next_at=None if standing.paused else max(standing.next_run(int(now * _SECOND)) // _SECOND, int(now)),
         epoch=standing.epoch,
         generation=standing.generation,
         records=standing.records,
@@ -165,6 +178,10 @@ def _state(
         rehearsed_at=_seconds(standing.ended.get("rehearse")),
         run=None if run is None else run_info(run, how_far(progress_place(paths, name))),
     )
+
+
+def _is_ahead(standing: Standing, now: float) -> bool:
+    return standing.reached != not_ahead(standing.reached, int(now * _SECOND))
 
 
 def _word(

@@ -13,10 +13,14 @@ from typing import Any, Literal, TypeVar
 
 import msgspec
 
-from appliance.cloud.backends import is_secret
+from appliance.cloud.backends import is_same_place, is_secret, place_of
+from appliance.cloud.checked import remembered_files
+from appliance.cloud.local import ROOT
+from appliance.cloud.objects import Placed
 from appliance.cloud.probe import RemoteTest
 from appliance.cloud.remote import RemoteConfig
 from appliance.cloud.remotes import Remotes, check, write_remotes
+from appliance.cloud.state import ReplicaPaths, State
 from appliance.errors import ConflictError, MailkeepError, NotFoundError, UsageError
 from appliance.keys.agent_client import AgentKeys
 from appliance.services import api
@@ -27,6 +31,7 @@ from appliance.services.replicator.asking import ask
 from appliance.services.replicator.history import KEPT, Kind, Run
 from appliance.services.service_key import encoded, keys_of, write_service_keyfile
 from appliance.settings import events
+from appliance.store.absent import AbsentFile, AbsentFiles
 from appliance.store.failures import storage_error
 
 log = logging.getLogger(__name__)
@@ -117,6 +122,7 @@ class Replicas:
         with self._lock:
             if self._find(name) is not None:
                 raise ConflictError(f"There is a remote called “{name}” already. Change it, or take another name.")
+            self._require_own_place(config)
             self._put(principal, config)
         return self._one(principal, name)
 
@@ -141,6 +147,8 @@ class Replicas:
             before = self._known(name)
             changed = {key: value for key, value in given.items() if value is not None}
             config = check(msgspec.structs.replace(before, options=_merged(before, options), **changed))
+            if place_of(config) != place_of(before):
+                self._require_own_place(config)
             if config != before:
                 self._put(principal, config)
             if (config.path, config.options) != (before.path, before.options):
@@ -148,13 +156,18 @@ class Replicas:
         return self._one(principal, name)
 
     def remove(self, principal: Principal, *, name: str) -> None:
-        """Replicate there no more. What lies there stays. Raises NotFoundError."""
+        """Replicate there no more. What lies there stays. Raises NotFoundError, StorageError, and ConflictError where
+        volumes that are not on this disk lie there only."""
         principal.require("admin")
         with self._lock:
-            self._known(name)
+            self._require_elsewhere(self._known(name))
             self._archive.record(principal, events.RemoteRemoved(name))
             self.publish()
             self._states.history.forget_standing(name)
+            try:
+                State(self._paths_of(name), keys_of(self._archive.keyring)).forget()
+            except OSError as error:
+                raise storage_error(error) from error
 
     def test(
         self, principal: Principal, *, name: str = "", type: str = "", options: Mapping[str, str] | None = None,
@@ -269,6 +282,45 @@ class Replicas:
     def _find(self, name: str) -> RemoteConfig | None:
         return next((config_of(one) for one in self._archive.settings.remotes() if one.name == name), None)
 
+    def _paths_of(self, name: str) -> ReplicaPaths:
+        return ReplicaPaths.of(self._archive.paths.data, name)
+
+    def _require_own_place(self, config: RemoteConfig) -> None:
+        """Two remotes at one place are one copy, and would be counted as two. Raises ConflictError."""
+        for other in map(config_of, self._archive.settings.remotes()):
+            if other.name != config.name and is_same_place(config, other):
+                raise ConflictError(
+                    f"The remote “{other.name}” lies at this place already, and a replica needs one of its own. Give "
+                    "another path."
+                )
+
+    def _require_elsewhere(self, config: RemoteConfig) -> None:
+        """What is not on this disk is on another remote too, as far as this box knows. Raises ConflictError."""
+        absent = AbsentFiles(self._archive.paths.volumes).all()
+        if not absent:
+            return
+        keys = keys_of(self._archive.keyring)
+        try:
+            there = remembered_files(self._paths_of(config.name), config, keys)
+            others = [
+                remembered_files(self._paths_of(other.name), other, keys) or {}
+                for other in map(config_of, self._archive.settings.remotes())
+                if other.name != config.name and not is_same_place(other, config)
+            ]
+        except OSError as error:
+            raise storage_error(error) from error
+        only = [
+            one
+            for one in absent.values()
+            if (there is None or _has(there, one)) and not any(_has(other, one) for other in others)
+        ]
+        if only:
+            raise ConflictError(
+                f"{len(only)} of the archive's volumes are not on this disk, and no other remote than “{config.name}” "
+                "is known to have them. It was not removed. Pause it, replicate to another remote once they are here "
+                "again, and remove it then."
+            )
+
     def _known(self, name: str) -> RemoteConfig:
         found = self._find(name)
         if found is None:
@@ -345,8 +397,22 @@ def _event_of(config: RemoteConfig) -> events.RemotePut:
 
 
 def _merged(before: RemoteConfig, options: Mapping[str, str] | None) -> dict[str, str]:
-    merged = {**before.options, **(options or {})}
+    """The options with those that are given. Raises UsageError where that would take a stored secret elsewhere."""
+    given = options or {}
+    changed = [key for key, value in given.items() if not is_secret(key) and value != before.options.get(key, "")]
+    stored = [key for key in before.options if is_secret(key) and key not in given]
+    if changed and stored:
+        raise UsageError(
+            f"{', '.join(sorted(changed))} of the remote “{before.name}” can be changed together with its secrets "
+            f"only: give {', '.join(sorted(stored))} anew. A secret is sent only to the place that it was given for."
+        )
+    merged = {**before.options, **given}
     return {key: value for key, value in merged.items() if value}
+
+
+def _has(files: Mapping[str, Placed], absent: AbsentFile) -> bool:
+    one = files.get(ROOT + absent.path)
+    return one is not None and (one.size, one.hash) == (absent.size, absent.hash)
 
 
 def _info(config: RemoteConfig, replica: api.ReplicaState) -> api.RemoteInfo:

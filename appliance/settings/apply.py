@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from functools import singledispatch
+from urllib.parse import urlsplit
 
 import msgspec
 from sqlalchemy import delete, select
@@ -230,14 +231,25 @@ def _(event: events.RemotePut, context: Context) -> tuple[str, str, str]:
 
 
 def _remote_told(event: events.RemotePut) -> Iterator[str]:
-    """A remote in words, without what its options hold."""
+    """A remote in words: where it is, and nothing else of what its options hold."""
     yield f"{event.name} {event.kind} interval={event.interval}-seconds"
+    for key in ("host", "url", "endpoint"):
+        if host := _host(event.options.get(key, "")):
+            yield f"{key}={host}"
     if event.paused:
         yield "paused"
     if event.lock_days:
         yield f"lock={event.lock_days}-days-{event.lock_mode.lower()}"
     if event.bandwidth:
         yield f"bandwidth={event.bandwidth.replace(' ', ';')}"
+
+
+def _host(address: str) -> str:
+    """The host in an address or URL, which may have a password in it; empty where there is none."""
+    try:
+        return (urlsplit(address if "://" in address else f"//{address}").hostname or "").replace(" ", ";")
+    except ValueError:
+        return "?"
 
 
 @_apply.register

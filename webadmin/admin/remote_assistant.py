@@ -87,7 +87,7 @@ async def change_remote(
             )
             return _answer(request, visit, form, await _tested(visit, form, tested), 200, is_new=False)
         await visit.archive.remote_change(visit.token, name=name, **settings)
-    except UsageError as error:
+    except (UsageError, ConflictError) as error:
         return _refused(request, visit, form, error, is_new=False)
     return _go(request, f"/admin/replicas/on/{name}?note=remote-changed")
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from contextlib import closing
 from typing import Any
 
+from appliance.cloud.backends import check_config
 from appliance.cloud.probe import RemoteTest, test_remote
 from appliance.cloud.remote import RemoteConfig
 from appliance.errors import UsageError
@@ -41,7 +42,8 @@ class Desk:
         self._replication.stop(id)
 
     def test(self, *, config: RemoteConfig) -> RemoteTest:
-        """Try a remote, whether it is set up already or not. Raises UnavailableError without rclone."""
+        """Try a remote, whether it is set up already or not. Raises UsageError, UnavailableError without rclone."""
+        check_config(config)
         with closing(self._replication.open(config)) as remote:
             return test_remote(remote)
 

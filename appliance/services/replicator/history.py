@@ -9,15 +9,16 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import msgspec
-from sqlalchemy import Column, Engine, Integer, MetaData, Row, String, Table, delete, insert, select, update
+from sqlalchemy import Column, Connection, Engine, Integer, MetaData, Row, String, Table, delete, insert, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
+from appliance.cloud.clock import not_ahead
 from appliance.errors import DamageError, NotFoundError
 from appliance.sqlite import open_database
 
@@ -100,16 +101,16 @@ class Standing(msgspec.Struct, frozen=True):
     begun: dict[str, int] = {}  # when a run of each kind last began by itself
     ended: dict[str, int] = {}  # when one last ended well
 
-    def due(self, kind: Kind, seconds: int) -> int:
-        """When a run of that kind is due that comes so long after the last; 0 where there was none."""
-        begun = self.begun.get(kind, 0)
+    def due(self, kind: Kind, seconds: int, now: int) -> int:
+        """When a run of that kind is due that comes so long after the last; 0 where there was none until ``now``."""
+        begun = not_ahead(self.begun.get(kind, 0), now)
         return begun + seconds * 1_000_000 if begun else 0
 
-    def next_run(self) -> int:
+    def next_run(self, now: int) -> int:
         """When the remote is replicated to next by itself, in microseconds; 0 is at once."""
         if not self.failures:
-            return self.due("replicate", self.interval)
-        return self.due("replicate", min(FIRST_PAUSE * 2 ** min(self.failures - 1, 20), self.interval))
+            return self.due("replicate", self.interval, now)
+        return self.due("replicate", min(FIRST_PAUSE * 2 ** min(self.failures - 1, 20), self.interval), now)
 
 
 class Note(msgspec.Struct, frozen=True):
@@ -159,14 +160,14 @@ class History:
 
     def tell(self, id: int, line: str) -> None:
         """Write a line into a run's log."""
-        with self._engine.begin() as connection:
+        with self._changing() as connection:
             text = connection.execute(select(_run.c.lines).where(_run.c.id == id)).scalar()
             lines = [*json.loads(text or "[]"), line][-MOST_LINES:]
             connection.execute(update(_run).where(_run.c.id == id).values(lines=json.dumps(lines)))
 
     def end(self, id: int, state: State, words: str, count: int = 0) -> None:
         """Say how a run ended."""
-        with self._engine.begin() as connection:
+        with self._changing() as connection:
             done = update(_run).where(_run.c.id == id)
             connection.execute(done.values(state=state, words=words, bytes=count, ended=self._now()))
             run = _as_run(connection.execute(select(_run).where(_run.c.id == id)).one())
@@ -222,10 +223,7 @@ class History:
     def standing(self, remote: str) -> Standing:
         """How far a remote is."""
         with self._engine.connect() as connection:
-            text = connection.execute(select(_standing.c.standing).where(_standing.c.remote == remote)).scalar()
-        with suppress(msgspec.DecodeError):
-            return msgspec.json.decode(text or "{}", type=Standing)
-        return Standing()
+            return _standing_in(connection, remote)
 
     def standings(self) -> dict[str, Standing]:
         """How far each remote is of which anything is known."""
@@ -234,9 +232,17 @@ class History:
         return {name: self.standing(name) for name in names if name}
 
     def stand(self, remote: str, standing: Standing) -> None:
-        """Say how far a remote is."""
-        text = msgspec.json.encode(standing).decode()
-        with self._engine.begin() as connection:
+        """Say how far a remote is, whatever was said before."""
+        self.change(remote, lambda _before: standing)
+
+    def change(self, remote: str, how: Callable[[Standing], Standing]) -> None:
+        """Say how far a remote is by what was known of it; nobody says anything else in between."""
+        with self._changing() as connection:
+            before = _standing_in(connection, remote)
+            after = how(before)
+            if after == before:
+                return
+            text = msgspec.json.encode(after).decode()
             connection.execute(
                 upsert(_standing).values(remote=remote, standing=text).on_conflict_do_update(
                     index_elements=["remote"], set_={"standing": text}
@@ -244,9 +250,9 @@ class History:
             )  # fmt: skip
 
     def forget_others(self, remotes: Sequence[str]) -> None:
-        """Take away what is known of remotes that are no more; their runs stay."""
+        """Take away what is known of remotes that are no more; their runs stay, and so does what concerns all."""
         with self._engine.begin() as connection:
-            connection.execute(delete(_standing).where(_standing.c.remote.not_in(remotes)))
+            connection.execute(delete(_standing).where(_standing.c.remote.not_in(("", *remotes))))
 
     def forget_standing(self, remote: str) -> None:
         """What was known of a remote does not hold any more: it is another place now, or none."""
@@ -271,6 +277,13 @@ class History:
         with self._engine.begin() as connection:
             connection.execute(delete(_note).where(_note.c.id <= upto))
 
+    @contextmanager
+    def _changing(self) -> Iterator[Connection]:
+        """A transaction that reads what it changes: other processes wait from its beginning."""
+        with self._engine.begin() as connection:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+            yield connection
+
     def _now(self) -> int:
         return int(self._clock() * 1_000_000)
 
@@ -278,12 +291,22 @@ class History:
 def _open(path: Path) -> Engine:
     engine = open_database(path)
     try:
-        _metadata.create_all(engine)
+        with engine.begin() as connection:
+            # Archiver and replicator may both be the first: one looks what there is only when the other has made it.
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+            _metadata.create_all(connection)
     except BaseException:
         engine.dispose()
         raise
     path.chmod(0o640)
     return engine
+
+
+def _standing_in(connection: Connection, remote: str) -> Standing:
+    text = connection.execute(select(_standing.c.standing).where(_standing.c.remote == remote)).scalar()
+    with suppress(msgspec.DecodeError):
+        return msgspec.json.decode(text or "{}", type=Standing)
+    return Standing()
 
 
 def _as_run(row: Row[Any]) -> Run:

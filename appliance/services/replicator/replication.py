@@ -127,12 +127,13 @@ class Replication:
     def _look_at(self, config: RemoteConfig, *, rehearsal: bool) -> None:
         standing = self.history.standing(config.name)
         if (standing.interval, standing.paused) != (config.interval, config.paused):
-            standing = msgspec.structs.replace(standing, interval=config.interval, paused=config.paused)
-            self.history.stand(config.name, standing)
+            told = {"interval": config.interval, "paused": config.paused}
+            self.history.change(config.name, lambda before: msgspec.structs.replace(before, **told))
+            standing = msgspec.structs.replace(standing, **told)
         if config.paused:
             return
         now = self._now()
-        if now >= standing.next_run():
+        if now >= standing.next_run(now):
             self._begin(config.name, "replicate", asked=False)
         if standing.generation and not standing.failures:
             for kind, seconds in EVERY.items():
@@ -147,7 +148,8 @@ class Replication:
         if restore.has_begun and restore.status().state in ("filling", "incomplete"):
             standing = self.history.standing("")
             pause = FILL_PAUSE if restore.status().state == "filling" else DAY
-            if self._now() >= standing.due("fill", pause):
+            now = self._now()
+            if now >= standing.due("fill", pause, now):
                 self._begin("", "fill", asked=False)
 
     def _begin_if_due(self, remote: str, kind: Kind, seconds: int) -> None:
@@ -155,7 +157,7 @@ class Replication:
         standing = self.history.standing(remote)
         if kind not in standing.begun:
             self._say_begun(remote, kind)
-        elif self._now() >= standing.due(kind, seconds):
+        elif (now := self._now()) >= standing.due(kind, seconds, now):
             self._begin(remote, kind, asked=False)
 
     # -- what is asked for ------------------------------------------------------------------------------------
@@ -226,9 +228,10 @@ class Replication:
         return run
 
     def _say_begun(self, remote: str, kind: Kind) -> None:
-        standing = self.history.standing(remote)
-        begun = {**standing.begun, kind: self._now()}
-        self.history.stand(remote, msgspec.structs.replace(standing, begun=begun))
+        now = self._now()
+        self.history.change(
+            remote, lambda before: msgspec.structs.replace(before, begun={**before.begun, kind: now})
+        )  # fmt: skip
 
     def _perform(self, id: int) -> None:
         """Do a run, whatever comes of it. Raises TaskLockedException while another one has its remote."""
@@ -283,16 +286,20 @@ class Replication:
         )  # fmt: skip
 
     def _succeeded(self, run: Run, progress: Progress, outcome: Outcome) -> None:
-        before = self.history.standing(run.remote)
-        standing = _merged(outcome.standing, before)
-        standing = msgspec.structs.replace(standing, ended={**before.ended, run.kind: self._now()})
-        if run.kind == "replicate":
-            if before.failures:
-                self.history.note("remote.recovered", run.remote)
-            standing = msgspec.structs.replace(standing, failures=0, trouble="", superseded="")
-        if run.kind == "check":
-            standing = msgspec.structs.replace(standing, unsound="")
-        self.history.stand(run.remote, standing)
+        now = self._now()
+
+        def after(before: Standing) -> Standing:
+            standing = _merged(outcome.standing, before)
+            standing = msgspec.structs.replace(standing, ended={**before.ended, run.kind: now})
+            if run.kind == "replicate":
+                standing = msgspec.structs.replace(standing, failures=0, trouble="", superseded="")
+            if run.kind == "check":
+                standing = msgspec.structs.replace(standing, unsound="")
+            return standing
+
+        if run.kind == "replicate" and self.history.standing(run.remote).failures:
+            self.history.note("remote.recovered", run.remote)
+        self.history.change(run.remote, after)
         if run.asked or outcome.worth_telling:
             self.history.end(run.id, "done", outcome.words, progress.moved)
         else:
@@ -304,20 +311,21 @@ class Replication:
             self.history.end(run.id, "stopped", STOPPED, progress.moved)
             return
         log.error("%s of “%s”: %s", run.kind, run.remote, words)
-        standing = self.history.standing(run.remote)
-        if run.kind in UNSOUND and error.code == DamageError.code:
-            standing = msgspec.structs.replace(standing, unsound=words)
-            self.history.stand(run.remote, standing)
-        if isinstance(error, PartlyError):
-            standing = _merged(error.standing, standing)
-        if run.kind == "replicate":
-            if not standing.failures:
-                self.history.note("remote.failed", f"{run.remote}: {words}")
-            standing = msgspec.structs.replace(
-                standing, failures=standing.failures + 1, trouble=words,
-                superseded=words if isinstance(error, SupersededError) else "",
-            )  # fmt: skip
-            self.history.stand(run.remote, standing)
+
+        def after(before: Standing) -> Standing:
+            standing = _merged(error.standing, before) if isinstance(error, PartlyError) else before
+            if run.kind in UNSOUND and error.code == DamageError.code:
+                standing = msgspec.structs.replace(standing, unsound=words)
+            if run.kind == "replicate":
+                standing = msgspec.structs.replace(
+                    standing, failures=before.failures + 1, trouble=words,
+                    superseded=words if isinstance(error, SupersededError) else "",
+                )  # fmt: skip
+            return standing
+
+        if run.kind == "replicate" and not self.history.standing(run.remote).failures:
+            self.history.note("remote.failed", f"{run.remote}: {words}")
+        self.history.change(run.remote, after)
         self.history.end(run.id, "failed", words, progress.moved)
 
     def _others_wait(self, run: Run) -> bool:

@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from appliance.cloud import audit, rehearsal
+from appliance.cloud.backends import is_same_place
 from appliance.cloud.checked import verified_files
 from appliance.cloud.filling import fill
 from appliance.cloud.manifests import ReplicaKeys, highest_epoch
@@ -100,13 +101,13 @@ def replicate(work: Work) -> Outcome:
     except (DamageError, UnavailableError) as error:
         # These may come at the end, when all that could be done has been done.
         written = State(paths, work.keys).load()
+        _tell_repaired(work, bad)
         if written is not None and written.manifest.number != before.generation:
             raise PartlyError(error, _after(before, written.manifest)) from error
         raise
     is_new = (manifest.epoch, manifest.number) != (before.epoch, before.generation)
     standing = _after(before, manifest)
-    if bad:
-        work.note(REPAIRED, f"{place.config.name}: what was in {_named(bad)} was uploaded anew.")
+    _tell_repaired(work, bad)
     if not is_new:
         return Outcome("Nothing was new since the run before.", standing, worth_telling=False)
     work.tell(
@@ -118,9 +119,14 @@ def replicate(work: Work) -> Outcome:
     return Outcome(f"Generation {manifest.number} is complete.", standing)
 
 
+def _tell_repaired(work: Work, bad: Collection[str]) -> None:
+    if mended := frozenset(bad) - State(_paths(work), work.keys).bad():
+        work.note(REPAIRED, f"{work.place.config.name}: what was in {_named(mended)} was uploaded anew.")
+
+
 def _after(before: Standing, manifest: Manifest) -> Standing:
     return msgspec.structs.replace(
-        before, reached=max(manifest.at, before.reached), epoch=manifest.epoch, generation=manifest.number,
+        before, reached=manifest.at, epoch=manifest.epoch, generation=manifest.number,
         records=manifest.records,
     )  # fmt: skip
 
@@ -209,10 +215,19 @@ def release_old(work: Work) -> Outcome:
         return Outcome("All mail stays on this disk: it is set so.", work.standing, worth_telling=False)
     now, volumes = work.now(), work.paths.volumes
     manifests: dict[str, Mapping[str, Placed]] = {}
+    counted: list[RemoteConfig] = []
     for config in work.remotes.remotes:
+        # Two remotes at one place are one copy; what lies at one that is paused nobody looks after.
+        if config.paused or any(is_same_place(config, one) for one in counted):
+            continue
+        counted.append(config)
         try:
+            place = work.remote(config)
+            if highest_epoch(place, work.keys) > own_epoch(work.paths.data):
+                work.tell(f"Nothing was let go of on account of “{config.name}”: another box writes there.")
+                continue
             paths = ReplicaPaths.of(work.paths.data, config.name)
-            manifests[config.name] = verified_files(paths, work.remote(config), work.keys, now=now)
+            manifests[config.name] = verified_files(paths, place, work.keys, now=now)
         except MailkeepError as error:
             work.tell(f"Nothing was let go of on account of “{config.name}”: {error.message}")
     chain = Chain.load(volumes, archive_id=work.keys.archive, verify_key=work.keys.verify_key)

@@ -9,24 +9,25 @@ from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from appliance.cloud import audit, bundling, full_check
 from appliance.cloud.audit import Audited
 from appliance.cloud.checked import GOOD_FOR, verified_files
 from appliance.cloud.findings import ReplicaFinding
-from appliance.cloud.manifests import files_of, generation_names, newest, raise_epoch
+from appliance.cloud.manifests import files_of, generation_names, newest, put_named, raise_epoch, read_placed
 from appliance.cloud.mending import FOUND, REPAIRED, Mended, mend
-from appliance.cloud.objects import Manifest, epoch_name, generation_name
+from appliance.cloud.objects import Manifest, Placed, epoch_name, generation_name, object_name
 from appliance.cloud.readback import open_sample
 from appliance.cloud.records import Looked
 from appliance.cloud.remote import RemoteConfig
 from appliance.cloud.state import State, set_own_epoch
-from appliance.errors import ConflictError, UnavailableError
+from appliance.errors import ConflictError, DamageError, UnavailableError
 from appliance.files import Files
 from appliance.store.absent import AbsentFile, AbsentFiles
 from tests.archive_volumes import office_mail
-from tests.replica_box import DAY, MINUTE, ReplicaBox
+from tests.replica_box import DAY, HOUR, MINUTE, ReplicaBox
 
 
 @pytest.fixture
@@ -505,7 +506,8 @@ def test_what_is_only_on_the_remote_is_never_deleted(box: ReplicaBox, tmp_path: 
     found = full(box)
     assert serious(found)[0].files == (files[1].path,)
     mended(box, found)
-    box.run()
+    with pytest.raises(DamageError, match=files[0].path.removeprefix("volumes/")):
+        box.run()  # everything else is replicated, and somebody is told
     assert box.restored(tmp_path / "restored") == box.originals
 
 
@@ -635,6 +637,22 @@ def test_a_damaged_memory_of_checks_is_a_check_anew(box: ReplicaBox) -> None:
 
 
 # -- what may go from this disk ---------------------------------------------------------------------------------------
+
+
+def test_what_was_checked_while_the_clock_was_ahead_is_checked_anew(box: ReplicaBox) -> None:
+    filled(box)
+    box.now += 400 * DAY
+    full(box)
+    box.now -= 400 * DAY
+    assert verified_files(box.paths, box.remote, box.keys, now=box.now) == {}
+    box.remote.calls.clear()
+    full(box)
+    read = {name for call, name in box.remote.calls if call in ("read", "get")}
+    assert set(objects_of_mail(box)) <= read
+    assert verified_files(box.paths, box.remote, box.keys, now=box.now)
+    box.now += DAY
+    full(box)
+    assert verified_files(box.paths, box.remote, box.keys, now=box.now)
 
 
 def test_only_what_a_full_check_found_whole_counts_as_verified(box: ReplicaBox) -> None:
@@ -960,9 +978,123 @@ def test_a_remote_that_goes_away_in_the_midst_of_a_repair_is_told_and_it_is_trie
         one for name, one in files_of(newest(box.remote, box.keys), box.remote, box.keys).items()
         if name == str(path.relative_to(box.data))
     ]  # fmt: skip
-    box.remote.fail(UnavailableError("The remote does not answer."), "read", match=placed.object)
+    box.remote.fail(UnavailableError("The remote does not answer."), "get", match=placed.object)  # it is alone in there
     trail = Trail()
     assert "does not answer" in " ".join(mended(box, found, trail).left)
     assert path.read_bytes() != whole and trail.of(REPAIRED) == []
     mended(box, sample(box, count=0), trail)
     assert path.read_bytes() == whole
+
+
+def absent_volume(box: ReplicaBox) -> tuple[Path, bytes, Placed]:
+    """A volume that the replica has in an object of its own, let go of here; its path, bytes and place."""
+    one = next(
+        one
+        for path, one in sorted(files_of(newest(box.remote, box.keys), box.remote, box.keys).items())
+        if path.endswith(".mkv")
+    )
+    path = box.data / one.path
+    content = path.read_bytes()
+    AbsentFiles(box.volumes).add([AbsentFile(one.path.removeprefix("volumes/"), one.size, one.hash)])
+    path.unlink()
+    return path, content, one
+
+
+def test_what_is_neither_here_nor_there_is_told_in_every_run_until_it_is_back(box: ReplicaBox) -> None:
+    filled(box)
+    path, content, one = absent_volume(box)
+    box.remote.spoil(one.object, None)
+    box.now += DAY
+    mend(box.paths, box.remote, box.keys, full(box), Trail(), now=box.now)
+    for subject in (b"new", b"newer"):
+        box.receive(subject)
+        with pytest.raises(DamageError, match="not on this disk"):
+            box.run()
+        assert State(box.paths, box.keys).bad() == {one.object}
+    with pytest.raises(DamageError, match="not on this disk"):
+        box.run(after=HOUR)
+    path.write_bytes(content)
+    placed = files_of(box.run(), box.remote, box.keys)[one.path]
+    assert read_placed(box.remote, placed) == content and State(box.paths, box.keys).bad() == frozenset()
+
+
+def test_an_empty_place_is_not_taken_for_a_replica(box: ReplicaBox) -> None:
+    filled(box)
+    full(box)
+    absent_volume(box)
+    elsewhere = box.remote.folder.with_name("unmounted")
+    box.remote.folder.rename(elsewhere)
+    box.remote.folder.mkdir()
+    for _ in range(2):
+        with pytest.raises(UnavailableError, match="mounted"):
+            box.run()
+    assert box.remote.names() == []
+    assert verified_files(box.paths, box.remote, box.keys, now=box.now) == {}
+    box.remote.folder.rmdir()
+    elsewhere.rename(box.remote.folder)
+    box.run()
+    assert verified_files(box.paths, box.remote, box.keys, now=box.now)
+
+
+def test_what_was_verified_at_one_place_is_not_verified_at_another(box: ReplicaBox) -> None:
+    filled(box)
+    full(box)
+    before = verified_files(box.paths, box.remote, box.keys, now=box.now)
+    assert before
+    config = box.remote.config
+    box.remote.config = msgspec.structs.replace(config, options={"some_secret": "renewed"})
+    assert verified_files(box.paths, box.remote, box.keys, now=box.now) == before
+    box.remote.config = msgspec.structs.replace(config, path="/somewhere/else")
+    assert verified_files(box.paths, box.remote, box.keys, now=box.now) == {}
+    box.run()
+    box.remote.config = config
+    assert verified_files(box.paths, box.remote, box.keys, now=box.now) == {}, "it was forgotten"
+
+
+def test_what_the_remote_lists_no_more_is_not_verified(box: ReplicaBox) -> None:
+    filled(box)
+    full(box)
+    before = verified_files(box.paths, box.remote, box.keys, now=box.now)
+    gone = objects_of_mail(box)[0]
+    box.remote.spoil(gone, None)
+    after = verified_files(box.paths, box.remote, box.keys, now=box.now)
+    assert after == {path: one for path, one in before.items() if one.object != gone} != before
+
+
+# -- forgeries with the service key -----------------------------------------------------------------------------------
+
+
+def forge(box: ReplicaBox, path: str, content: bytes) -> None:
+    """A newer manifest, with a file of that path in it."""
+    before = newest(box.remote, box.keys)
+    digest = hashlib.sha256(content).digest()
+    target = box.remote.folder / object_name(digest)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_bytes(content)
+    strange = Placed(path, len(content), digest, object_name(digest), 0)
+    after = msgspec.structs.replace(before, number=before.number + 1, added=(*before.added, strange))
+    put_named(box.remote, box.keys, generation_name(after.epoch, after.number), after, box.paths.data)
+
+
+def test_a_forged_path_leads_no_check_out_of_its_folder(box: ReplicaBox) -> None:
+    filled(box)
+    (box.data / "gateway").mkdir(exist_ok=True)
+    theirs = box.data / "gateway" / "gateway.json"
+    theirs.write_bytes(b"good")
+    forge(box, "volumes/../../../gateway/gateway.json", b"evil")
+    for found in (sample(box), full(box)):
+        assert "generation-altered" in [one.kind for one in found.findings]
+    assert theirs.read_bytes() == b"good"
+
+
+def test_a_forged_path_takes_no_file_of_this_box_to_the_remote(box: ReplicaBox, tmp_path: Path) -> None:
+    filled(box)
+    secret = b"what opens the archive"
+    (tmp_path / "data.keyfile").write_bytes(secret)
+    forge(box, "volumes/../../data.keyfile", b"\0" * len(secret))
+    box.receive(b"Subject: more\r\n\r\nmore\r\n")
+    with pytest.raises(DamageError, match="forgery"):
+        box.run()  # replicates, and tells of it
+    assert newest(box.remote, box.keys).records == 4
+    assert not [name for name in box.remote.names() if secret in box.remote.content(name)]
+    assert not [path for path in files_of(newest(box.remote, box.keys), box.remote, box.keys) if ".." in path]

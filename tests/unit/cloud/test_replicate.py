@@ -16,13 +16,15 @@ from appliance.cloud.manifests import (
     files_of,
     generation_names,
     get_placed,
+    highest_epoch,
     newest,
     open_kind,
+    put_named,
     raise_epoch,
     read_box,
     read_placed,
 )
-from appliance.cloud.objects import Manifest, Placed, epoch_name, generation_name, object_name
+from appliance.cloud.objects import VERSION, EpochMark, Manifest, Placed, epoch_name, generation_name, object_name
 from appliance.cloud.remote import RemoteConfig
 from appliance.cloud.state import State, set_own_epoch
 from appliance.errors import (
@@ -34,6 +36,7 @@ from appliance.errors import (
 )
 from appliance.files import Files
 from appliance.store.absent import AbsentFile, AbsentFiles
+from tests.cloud_double import FolderRemote
 from tests.replica_box import DAY, HOUR, MINUTE, ReplicaBox
 from tests.scratch import DOOR, ScratchArchive, mail, report
 
@@ -143,6 +146,34 @@ def test_small_objects_are_put_together_and_their_files_found_at_the_new_place(b
     files = files_of(manifest, box.remote, box.keys)
     assert len({one.object for one in files.values()}) < 5
     assert box.restored(tmp_path / "r") == box.originals
+
+
+def test_seals_and_the_system_log_have_objects_of_their_own_also_when_put_together(
+    box: ReplicaBox, tmp_path: Path
+) -> None:
+    """A restore needs all of these, and nothing of the mail, before the archive works."""
+    for number in range(replicate.MOST_SMALL):
+        box.receive(b"mail %d" % number)
+        box.receive_in_system_log(b"entry %d" % number)
+        box.roll()
+        box.sign()
+        files = files_of(box.run(), box.remote, box.keys)
+        kinds: dict[str, set[str]] = {}
+        for path, one in files.items():
+            kinds.setdefault(_kind(path), set()).add(one.object)
+        assert sum(len(objects) for objects in kinds.values()) == len(set().union(*kinds.values()))
+        if number > 1 and len(kinds["seal"]) == 1:
+            break
+    assert number < replicate.MOST_SMALL - 1 and {kind: len(one) for kind, one in kinds.items()} == {
+        "seal": 1, "system": 1, "mail": 1
+    }  # fmt: skip
+    assert box.restored(tmp_path / "r") == box.originals
+
+
+def _kind(path: str) -> str:
+    if path.endswith(".seal"):
+        return "seal"
+    return "system" if bytes(16).hex() in path else "mail"
 
 
 def test_what_is_merged_and_not_on_this_disk_is_read_from_the_remote(box: ReplicaBox, tmp_path: Path) -> None:
@@ -533,15 +564,19 @@ def test_without_what_the_box_remembered_the_remote_is_read_instead(
     assert box.restored(tmp_path / "r") == box.originals
 
 
-def test_a_remote_that_was_emptied_is_filled_again(box: ReplicaBox, tmp_path: Path) -> None:
+def test_a_remote_that_was_emptied_is_filled_again_once_it_is_set_up_anew(box: ReplicaBox, tmp_path: Path) -> None:
     box.receive(b"one")
     box.write_settings("anna")
     box.write_projections(1)
     first = box.run()
     for name in box.remote.names():
         box.remote.spoil(name, None)
+    with pytest.raises(UnavailableError, match="add it anew"):
+        box.run()
+    assert box.remote.names() == []
+    State(box.paths, box.keys).forget()
     second = box.run()
-    assert second.number > first.number
+    assert second.records == first.records
     assert box.restored(tmp_path / "r") == box.originals
 
 
@@ -600,6 +635,69 @@ def test_a_forged_generation_is_named_and_the_next_one_is_good(box: ReplicaBox, 
     assert box.restored(tmp_path / "r") == box.originals
 
 
+def test_an_archive_volume_whose_seal_rots_here_stays_in_the_replica(box: ReplicaBox, tmp_path: Path) -> None:
+    box.receive(*[b"one of many %d" % number for number in range(20)])
+    box.roll()
+    box.sign()
+    box.run()
+    box.compact()
+    before = files_of(box.run(), box.remote, box.keys)
+    assert any(path.endswith(".mka") for path in before) and not any(path.endswith(".mkv") for path in before)
+    (seal,) = box.volumes.rglob("c0-*.seal")
+    content = bytearray(seal.read_bytes())
+    content[len(content) // 2] ^= 1
+    seal.write_bytes(content)
+    box.receive(b"new mail")
+    State(box.paths, box.keys).begin_uploading()  # the run before was broken off
+    with pytest.raises(DamageError, match=r"c0-00000001\.mka .*stay in the replica"):
+        box.run()
+    assert before.items() <= files_of(newest(box.remote, box.keys), box.remote, box.keys).items()
+    assert box.restored(tmp_path / "r") == box.originals
+
+
+def test_a_forged_name_with_the_last_number_changes_no_number(box: ReplicaBox, tmp_path: Path) -> None:
+    box.receive(b"one")
+    first = box.run()
+    forged = generation_name(1, 9_999_999_999)
+    box.remote.spoil(forged, b"junk" * 20)
+    box.receive(b"two")
+    with pytest.raises(DamageError, match=forged):
+        box.run()
+    assert (1, first.number + 1) in generation_names(box.remote)
+    _forget(box)
+    with pytest.raises(DamageError, match=forged):
+        box.run()
+    box.remote.spoil(forged, None)
+    box.receive(b"three")
+    assert box.run().number in (first.number + 2, first.number + 3)
+    assert box.restored(tmp_path / "r") == box.originals
+
+
+def test_after_a_generation_with_the_last_number_nothing_is_written(box: ReplicaBox) -> None:
+    """Somebody with the service key wrote it."""
+    box.receive(b"one")
+    last = msgspec.structs.replace(box.run(), number=9_999_999_999)
+    put_named(box.remote, box.keys, generation_name(1, last.number), last, box.data)
+    box.receive(b"two")
+    with pytest.raises(ConflictError, match="All mail is safe"):
+        box.run()
+    assert generation_names(box.remote)[0] == (1, last.number)
+    assert len(box.remote.names("generations")) == 2
+
+
+def test_a_remembered_number_that_no_name_can_have_is_not_heeded(box: ReplicaBox, tmp_path: Path) -> None:
+    box.receive(b"one")
+    first = box.run()
+    state = State(box.paths, box.keys)
+    remembered = state.load()
+    assert remembered is not None
+    manifest = msgspec.structs.replace(remembered.manifest, number=10_000_000_000)
+    state.save(msgspec.structs.replace(remembered, manifest=manifest))
+    box.receive(b"two")
+    assert box.run().number == first.number + 1
+    assert box.restored(tmp_path / "r") == box.originals
+
+
 # -- after a restore --------------------------------------------------------------------------------------------------
 
 
@@ -612,6 +710,69 @@ def test_a_box_whose_place_another_has_taken_stops_writing(box: ReplicaBox, tmp_
     with pytest.raises(ConflictError, match="does not write there any more"):
         box.run()
     assert box.remote.names() == before
+
+
+def test_a_box_whose_place_is_taken_in_the_midst_of_a_run_writes_no_generation(box: ReplicaBox, tmp_path: Path) -> None:
+    box.receive(b"one")
+    box.run()
+    box.receive(b"two")
+    other = FolderRemote(tmp_path / "remote", clock=lambda: box.now)
+
+    def take_over(call: str, name: str) -> None:
+        if call == "put" and name.startswith("objects/") and not other.names("epochs"):
+            raise_epoch(other, box.keys, tmp_path, now=box.now)
+
+    box.remote.before = take_over
+    before = box.remote.names("generations")
+    with pytest.raises(ConflictError, match="does not write there any more"):
+        box.run(after=2 * DAY)
+    assert other.names("epochs") == ["epochs/0002"]
+    assert box.remote.names("generations") == before
+    assert not [name for call, name in box.remote.calls if call == "delete"]
+
+
+def test_a_box_restored_from_another_remote_marks_this_one_too(box: ReplicaBox) -> None:
+    box.receive(b"one")
+    box.run()
+    set_own_epoch(box.data, 2)
+    box.run()
+    set_own_epoch(box.data, 1)  # the box from before
+    box.receive(b"two")
+    with pytest.raises(ConflictError, match="does not write there any more"):
+        box.run()
+
+
+def test_a_forgery_in_the_place_of_the_own_mark_is_told_and_mail_goes_on(box: ReplicaBox, tmp_path: Path) -> None:
+    box.receive(b"one")
+    box.run()
+    (box.remote.folder / "epochs").mkdir()
+    box.remote.spoil(epoch_name(2), b"junk")
+    set_own_epoch(box.data, 2)
+    box.receive(b"two")
+    with pytest.raises(DamageError, match="epochs/0002"):
+        box.run()
+    assert box.restored(tmp_path / "r") == box.originals
+
+
+def test_forged_names_raise_no_epoch(box: ReplicaBox, tmp_path: Path) -> None:
+    box.receive(b"one")
+    box.run()
+    box.remote.spoil(generation_name(9999, 1), b"junk")
+    (box.remote.folder / "epochs").mkdir()
+    box.remote.spoil(epoch_name(2), b"junk")
+    assert raise_epoch(box.remote, box.keys, tmp_path, now=box.now) == 3
+    assert highest_epoch(box.remote, box.keys) == 3
+
+
+def test_after_the_last_epoch_there_is_none(box: ReplicaBox, tmp_path: Path) -> None:
+    mark = EpochMark(VERSION, box.keys.archive, 9999, box.now)
+    put_named(box.remote, box.keys, epoch_name(9999), mark, tmp_path)
+    with pytest.raises(ConflictError, match="Nothing was changed there"):
+        raise_epoch(box.remote, box.keys, tmp_path, now=box.now)
+    assert box.remote.names() == [epoch_name(9999)]
+    set_own_epoch(box.data, 10_000)
+    with pytest.raises(DamageError, match="from 1 to 9999"):
+        box.run()
 
 
 def test_a_forged_epoch_stops_nobody(box: ReplicaBox, tmp_path: Path) -> None:
@@ -684,6 +845,64 @@ def test_volumes_that_only_another_replica_has_are_counted_in_words(box: Replica
     with pytest.raises(UnavailableError, match="1 of the archive's volumes"):
         box.run()
     assert len(files_of(newest(box.remote, box.keys), box.remote, box.keys)) == 1
+
+
+@pytest.mark.parametrize("is_restored", [True, False])
+@pytest.mark.parametrize("is_signed", [True, False])
+def test_a_remote_that_was_further_along_gets_this_boxs_mail_and_keeps_the_other(
+    box: ReplicaBox, tmp_path: Path, *, is_restored: bool, is_signed: bool
+) -> None:
+    """Restored from another remote, or set back to an earlier state of its disk, the box gives names again that lie on
+    this remote with other mail in them."""
+    box.receive(b"one")
+    box.roll()
+    box.sign()
+    box.receive(b"two, before the fire")
+    box.roll()
+    if is_signed:
+        box.sign()
+    before = box.run()
+    lost = dict(box.originals)
+    for path in box.volumes.rglob("g0-00000002.*"):
+        path.unlink()
+    box.originals = {record: one for record, one in lost.items() if one == b"one"}
+    _forget(box)
+    if is_restored:
+        set_own_epoch(box.data, 2)  # which another remote was told of
+    assert box.log is not None
+    box.log.close()
+    box.log = None
+    box.receive(b"two, after the fire")
+    box.roll()
+    box.sign()
+    there = {name: box.remote.content(name) for name in box.remote.names()}
+    with pytest.raises(UnavailableError, match=r"has volumes that this box does not have.*: 1 .*g0-00000002\.mkv"):
+        box.run()
+    after = newest(box.remote, box.keys)
+    assert (after.epoch, after.number) == (2 if is_restored else 1, before.number + 1)
+    assert box.restored(tmp_path / "after") == box.originals
+    assert box.restored(tmp_path / "before", before) == lost
+    assert there.items() <= {name: box.remote.content(name) for name in box.remote.names()}.items()
+    box.receive(b"three")
+    box.run()  # it was said once, and everything is as ever
+    assert box.restored(tmp_path / "later") == box.originals
+
+
+def test_what_was_signed_or_compacted_since_is_this_boxs_own(box: ReplicaBox, tmp_path: Path) -> None:
+    """The box lost what it remembered of the remote: nothing there is strange to it."""
+    box.receive(b"one")
+    box.roll()
+    box.sign()
+    box.receive(b"two")
+    box.run()
+    before = set(box.remote.names("objects"))
+    box.sign()
+    box.compact()
+    _forget(box)
+    set_own_epoch(box.data, 2)
+    box.run()
+    assert before < set(box.remote.names("objects"))
+    assert box.restored(tmp_path / "r") == box.originals
 
 
 def _forget(box: ReplicaBox) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
 from appliance.cloud.collect import collect, kept_generations
 from appliance.cloud.manifests import files_of, generation, generation_names, generations, objects_of
-from appliance.cloud.objects import generation_name
+from appliance.cloud.objects import generation_name, object_name
 from appliance.cloud.remote import RemoteConfig, RemoteObject
 from appliance.errors import DamageError
 from tests.cloud_double import FolderRemote
@@ -54,6 +55,20 @@ def test_the_newest_is_kept_whatever_the_settings_and_the_clock_say() -> None:
     assert kept_generations(odd, config, NOON) == [generation_name(2, 4)]
 
 
+def test_the_last_of_an_epoch_before_is_kept_for_weeks() -> None:
+    """It may hold what the restored box has not; that box writes generations on the same day."""
+    config = RemoteConfig(name="cellar", type="local", keep_daily=7, keep_weekly=4)
+
+    def kept(age: float) -> list[str]:
+        before = [RemoteObject(generation_name(1, one), 1, int(NOON - age * DAY) - (8 - one)) for one in (6, 7)]
+        after = [RemoteObject(generation_name(2, one), 1, int(NOON - age * DAY) + one) for one in (8, 9)]
+        return kept_generations([*before, *after], config, NOON)
+
+    assert set(kept(1)) == {generation_name(1, 7), generation_name(2, 9)}
+    assert set(kept(27)) == {generation_name(1, 7), generation_name(2, 9)}
+    assert kept(29) == [generation_name(2, 9)]
+
+
 def test_what_is_locked_is_kept() -> None:
     config = RemoteConfig(name="x", type="s3", keep_daily=1, keep_weekly=0, lock_days=10)
     ages = kept_ages(listed(0, 3, 3.01, 9, 11), config)
@@ -75,6 +90,7 @@ def days_of_mail(box: ReplicaBox, days: int) -> None:
 def test_after_weeks_the_kept_generations_are_whole_and_nothing_else_is_there(tmp_path: Path) -> None:
     box = ReplicaBox(tmp_path, config=RemoteConfig(name="cellar", type="local", keep_daily=3, keep_weekly=2))
     days_of_mail(box, 20)
+    box.now += 3 * DAY
     collect(box.remote, box.keys, box.progress, now=box.now)
     manifests = generations(box.remote, box.keys)
     assert 3 <= len(manifests) <= 5
@@ -96,6 +112,21 @@ def test_a_run_collects_once_a_day(tmp_path: Path) -> None:
     assert counts == [1, 2, 3, 4]
     box.run(after=DAY)
     assert len(generation_names(box.remote)) == 1
+    assert box.restored(tmp_path / "r") == box.originals
+
+
+def test_what_another_box_is_uploading_is_spared(tmp_path: Path) -> None:
+    """It took over a moment ago, and has no generation yet."""
+    box = ReplicaBox(tmp_path)
+    box.receive(b"one")
+    box.run()
+    name = object_name(sha256(b"theirs").digest())
+    (tmp_path / "theirs").write_bytes(b"theirs")
+    box.remote.put(tmp_path / "theirs", name)
+    collect(box.remote, box.keys, box.progress, now=box.now + DAY)
+    assert name in box.remote.names("objects")
+    collect(box.remote, box.keys, box.progress, now=box.now + 3 * DAY)
+    assert name not in box.remote.names("objects")
     assert box.restored(tmp_path / "r") == box.originals
 
 

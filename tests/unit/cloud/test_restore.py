@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,10 +15,11 @@ import pytest
 
 from appliance.cloud import download, filling
 from appliance.cloud.fetching import put_back
-from appliance.cloud.manifests import files_of, highest_epoch, newest, put_named
+from appliance.cloud.manifests import ReplicaKeys, files_of, highest_epoch, newest, put_named
 from appliance.cloud.objects import Manifest, Placed, Snapshot, generation_name
 from appliance.cloud.recovering import find_keys, survey
 from appliance.cloud.remote import RemoteConfig
+from appliance.cloud.replicate import ReplicaPaths, replicate
 from appliance.cloud.restore import prepare
 from appliance.cloud.restore_state import RestoreFolder
 from appliance.cloud.sorting import Span
@@ -39,11 +41,13 @@ from appliance.keys.keyring import Keyring
 from appliance.keys.recovery import new_secret, to_text, to_words
 from appliance.services.archive import Archive
 from appliance.services.paths import Paths
-from appliance.services.unlock import unlock
+from appliance.services.unlock import Secret, unlock
+from appliance.store.absent import AbsentFiles
 from appliance.store.verify import verify
 from tests.burnt import SECOND_DOOR, YEAR, Fire, Replicated
 from tests.cloud_double import FolderRemote, Killed
-from tests.scratch import DOOR
+from tests.replica_box import Quiet
+from tests.scratch import DOOR, ScratchArchive, mail
 
 STEP = int(os.environ.get("MAILKEEP_FAULT_STEP", "13"))
 """Of the calls that fail one after the other, every how many is tried."""
@@ -81,6 +85,56 @@ def test_the_archive_works_before_its_mail_is_there(fire: Fire) -> None:
     finally:
         archive.close()
     assert (fire.data / f"positions/{fire.second.hex()}-0badcafe").read_text() == "here\n"
+
+
+def test_what_came_in_while_catalogue_and_index_were_copied_is_there_with_them(tmp_path: Path) -> None:
+    """Mail is stored and indexed at every step of the run; the copies are used, whatever they know of already."""
+    box = ScratchArchive(tmp_path / "box")
+    remote = FolderRemote(tmp_path / "replica", RemoteConfig(name="cellar", type="local"))
+    keyring = box.archive.keyring
+    keys = ReplicaKeys(keyring.archive_id, keyring.key("service"), keyring.verify_key)
+    count = 0
+
+    def more(call: str, name: str) -> None:
+        nonlocal count
+        if threading.current_thread() is not threading.main_thread():
+            return  # several files go up at a time; between them is enough
+        count += 1
+        box.receive(mail("While it was copied", message_id=f"{count}@example.com"))
+        box.project()
+
+    def roll(data: Path, now: int) -> None:
+        box.writer.roll()
+        box.archive.writer.roll()
+
+    more("", "")
+    remote.after = more
+    manifest = replicate(
+        ReplicaPaths.of(box.paths.data, "cellar"), remote, keys, Quiet(), now=time.time_ns() // 1000, roll=roll
+    )
+    remote.after = lambda call, name: None
+    box.close()
+    assert count > 5 and manifest.snapshot is not None
+    data = tmp_path / "new"
+    prepared = prepare(data, remote, box.created.recovery_key, progress=Quiet())
+    assert prepared.status.notes == () and (data / "projections" / "current").exists()
+    archive = Archive(Paths(data), unlock(Paths(data), Secret(recovery_key=box.created.recovery_key)))
+    try:
+        assert 1 < archive.catalogue.counts().messages < count
+    finally:
+        archive.close()
+
+
+def test_seals_and_the_system_log_come_with_a_request_each(fire: Fire, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However much mail lies between them."""
+    monkeypatch.setattr(download, "_GAP", 0)  # what lies apart is asked for apart
+    files = files_of(fire.manifest(), fire.remote, fire.keys)
+    seals = {one.object for path, one in files.items() if path.endswith(".seal")}
+    system = {one.object for path, one in files.items() if bytes(16).hex() in path and path.endswith(".mkv")}
+    assert len([path for path in files if path.endswith(".seal")]) > 5
+    fire.prepare()
+    for objects in (seals, system):
+        assert len([name for call, name in fire.remote.calls if call in ("read", "get") and name in objects]) == 1
 
 
 def test_the_words_of_the_recovery_key_do_as_well(fire: Fire) -> None:
@@ -135,6 +189,27 @@ def test_only_one_mailbox_comes_down_and_the_rest_waits_to_be_opened(fire: Fire)
     assert fire.absent() < every
     fire.prepare()  # and now all of them
     assert fire.fill().is_whole and fire.records() == fire.originals
+
+
+def test_what_was_let_go_of_since_does_not_come_down_again(fire: Fire) -> None:
+    """While something else is missing still, a restore goes on every day."""
+    fire.prepare()
+    absent = AbsentFiles(fire.data / "volumes")
+    listed = absent.all()
+    lost = sorted(listed)[0]
+    missing = fire.placed(lost)
+    place = fire.remote.folder / missing.object
+    whole = place.read_bytes()
+    place.write_bytes(whole[: missing.offset] + bytes(missing.size) + whole[missing.offset + missing.size :])
+    assert not fire.fill().is_whole and set(absent.all()) == {lost} < set(listed)
+    released = set(listed) - {lost}
+    for path in released:
+        absent.add([listed[path]])
+        (fire.data / "volumes" / path).unlink()
+    assert not fire.fill().is_whole and set(absent.all()) == set(listed)
+    place.write_bytes(whole)
+    filled = fire.fill()
+    assert filled.is_whole and filled.files == 1 and set(absent.all()) == released
 
 
 def test_only_the_mail_of_some_months_comes_down(fire: Fire) -> None:
@@ -214,8 +289,28 @@ def test_a_second_process_keeps_out(fire: Fire) -> None:
 def test_a_restore_that_has_ended_is_not_begun_again(fire: Fire) -> None:
     fire.prepare()
     fire.fill()
+    assert not RestoreFolder(fire.data).has_begun, "the remote's credentials stay no longer than they are needed"
+    assert RestoreFolder(fire.data).status().state == "complete"
     with pytest.raises(ConflictError, match="there already"):
         fire.prepare()
+    with pytest.raises(ConflictError, match="there already"):
+        fire.fill()
+
+
+@pytest.mark.parametrize("mailbox", ["", SECOND_DOOR])
+@pytest.mark.parametrize("is_filled", [True, False])
+def test_an_archive_in_use_that_lost_its_keyring_is_left_as_it_is(fire: Fire, mailbox: str, is_filled: bool) -> None:
+    """Going on with the restore would put the old generation's files in place of those of today."""
+    fire.prepare(mailbox=mailbox)
+    if is_filled:
+        fire.fill()
+    (position,) = (fire.data / "positions").iterdir()
+    position.write_text("a year later\n")
+    (fire.data / "keyring.json").unlink()
+    before = {name: (fire.data / name).read_bytes() for name in names(fire.data)}
+    with pytest.raises(ConflictError):
+        fire.prepare()
+    assert {name: (fire.data / name).read_bytes() for name in names(fire.data)} == before
 
 
 def test_the_box_from_before_is_told_to_stop(fire: Fire) -> None:
@@ -356,11 +451,30 @@ def test_a_volume_whose_seal_says_that_it_is_another_file_is_quarantined(fire: F
 def test_no_path_of_a_manifest_leads_anywhere_else(fire: Fire, path: str) -> None:
     strange = msgspec.structs.replace(fire.placed(".seal"), path=path)
     fire.rewrite(lambda one: msgspec.structs.replace(one, added=(*one.added, strange)))
-    prepared = fire.prepare()
-    assert any(path in one for one in prepared.status.quarantined)
-    fire.fill()
-    assert not list(fire.data.parent.parent.rglob("*outside*"))
-    assert fire.records() == fire.originals
+    with pytest.raises(DamageError, match="forgery"):
+        fire.prepare()
+    assert not fire.data.exists() and not list(fire.data.parent.parent.rglob("*outside*"))
+
+
+def test_no_object_of_a_manifest_lies_anywhere_else(fire: Fire) -> None:
+    strange = msgspec.structs.replace(fire.placed(".seal"), object="objects/../../outside")
+    fire.rewrite(lambda one: msgspec.structs.replace(one, added=(*one.added, strange)))
+    with pytest.raises(DamageError, match="forgery"):
+        fire.prepare()
+    assert not fire.data.exists()
+
+
+@pytest.mark.parametrize("path", ["../../outside", "projections/0001/index/00000/../../../../outside"])
+def test_a_snapshot_without_a_name_leads_nowhere_else(fire: Fire, path: str) -> None:
+    def change(one: Manifest) -> Manifest:
+        assert one.snapshot is not None
+        catalogue = next(each for each in one.snapshot.files if each.path.endswith("catalogue.db"))
+        files = tuple(msgspec.structs.replace(catalogue, path=each) for each in ("xx/catalogue.db", path))
+        return msgspec.structs.replace(one, snapshot=Snapshot(one.snapshot.at, "", 1, files))
+
+    fire.rewrite(change)
+    assert any("do not belong there" in one for one in fire.prepare().status.notes)
+    assert not list(fire.data.parent.parent.rglob("*outside*")) and not (fire.data / "xx").exists()
 
 
 def test_no_path_of_a_snapshot_leads_anywhere_else(fire: Fire) -> None:

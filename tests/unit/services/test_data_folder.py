@@ -42,6 +42,7 @@ KINDS = {
     r"replicas/[a-z0-9-]+/(state|inventory)": "replicas/<remote>/state",
     r"replicas/[a-z0-9-]+/(uploading|lock)": "replicas/<remote>/uploading",
     r"replicas/[a-z0-9-]+/bad": "replicas/<remote>/bad",
+    r"replicas/[a-z0-9-]+/place": "replicas/<remote>/place",
     r"replicas/[a-z0-9-]+/staging/\d{8}": "replicas/<remote>/staging/…",
     r"replicas/epoch": "replicas/epoch",
     r"replicas/(remotes|tokens)": "replicas/remotes",

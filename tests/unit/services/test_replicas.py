@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from appliance.cloud.remote import RemoteConfig
 from appliance.cloud.remotes import read_remotes
 from appliance.errors import (
     ConflictError,
@@ -24,11 +26,14 @@ from appliance.services.locked import Locked
 from appliance.services.principal import Principal
 from appliance.services.replica_states import Seen, alarms
 from appliance.services.replicator import asking
+from appliance.services.replicator.door import Desk
 from appliance.services.replicator.history import History, Standing
+from appliance.services.replicator.replication import Replication
 from appliance.services.service_key import keys_of, remove_service_keyfile, stored_keys
 from appliance.services.unlock import agent_of
 from appliance.services.unreplicated import Unreplicated
 from appliance.services.wire import Call
+from appliance.store.absent import AbsentFile, AbsentFiles
 from appliance.store.reader import LogReader
 from tests.scratch import BOX, ScratchArchive, mail
 
@@ -96,10 +101,10 @@ def test_no_secret_is_shown_and_none_is_in_the_audit_trail_or_on_the_disk(box: S
     assert {one.key: (one.value, one.secret) for one in made.options} == {
         "url": ("https://dav.example/", False), "user": ("backup", False), "pass": ("", True),
     }  # fmt: skip
-    changed = call(box, "remote_change", name="cloud", options={"user": "other"})
+    changed = call(box, "remote_change", name="cloud", options={"user": "backup"}, interval=600)
     assert [one.key for one in changed.options] == ["pass", "url", "user"]
     (kept,) = box.archive.settings.remotes()
-    assert kept.options == {**options, "user": "other"}, "what is not given stays, the secret too"
+    assert kept.options == options, "what is not given stays, the secret too"
     assert SECRET not in str(lines(box, "remote")) and SECRET not in repr(kept)
     assert not [
         one for one in box.paths.data.rglob("*") if one.is_file() and SECRET.encode() in one.read_bytes()
@@ -290,3 +295,66 @@ def test_a_locked_archive_says_how_far_its_remotes_are_and_asks_the_replicator(
         locked.from_box(Call(method="replicate_begin"), AUDITOR)
     locked.opened(box.archive)
     assert [one[:2] for one in lines(box, "replicate.begin")] == [("local:test", "replicate.begin")]
+
+
+def test_a_stored_secret_is_sent_nowhere_but_where_it_was_given_for(box: ScratchArchive) -> None:
+    options = {"url": "https://dav.example/", "user": "backup", "pass": SECRET}
+    call(box, "remote_add", name="cloud", type="webdav", options=options, path="box")
+    for given in ({"url": "https://mine.example/"}, {"user": "other"}, {"bearer_token": "x", "user": "other"}):
+        for method in ("remote_test", "remote_change"):
+            with pytest.raises(UsageError, match="give pass anew"):
+                call(box, method, name="cloud", options=given)
+    (kept,) = box.archive.settings.remotes()
+    assert kept.options == options
+    call(box, "remote_change", name="cloud", options={"url": "https://new.example/box", "pass": "another"})
+    (kept,) = box.archive.settings.remotes()
+    assert kept.options == {**options, "url": "https://new.example/box", "pass": "another"}
+    assert lines(box, "remote.change")[0][2] == "cloud webdav interval=300-seconds url=new.example"
+
+
+def test_what_the_replicator_is_asked_to_try_has_to_be_a_remote(box: ScratchArchive) -> None:
+    replication = Replication(box.paths, keys_of(box.archive.keyring), alone=True)
+    try:
+        with pytest.raises(UsageError, match="crypt"):
+            Desk(box.paths, replication).test(config=RemoteConfig(name="a", type="crypt"))
+    finally:
+        replication.close()
+
+
+def test_no_two_remotes_lie_at_one_place(box: ScratchArchive, tmp_path: Path) -> None:
+    add(box, tmp_path)
+    add(box, tmp_path, name="attic")
+    with pytest.raises(ConflictError, match="“cellar” lies at this place already"):
+        call(box, "remote_add", name="again", type="local", path=f"{tmp_path}/cellar/")
+    with pytest.raises(ConflictError, match="“cellar” lies at this place already"):
+        call(box, "remote_change", name="attic", path=str(tmp_path / "cellar"))
+    assert [one.name for one in call(box, "remotes")] == ["attic", "cellar"]
+    assert call(box, "remote_change", name="attic", paused=True).paused
+    bucket = {"endpoint": "https://s3.example", "secret_access_key": SECRET}
+    call(box, "remote_add", name="s3", type="s3", options={**bucket, "access_key_id": "one"}, path="bucket/box")
+    with pytest.raises(ConflictError, match="“s3” lies at this place already"):
+        call(
+            box, "remote_add", name="s4", type="s3", path="/bucket/box",
+            options={**bucket, "endpoint": "https://S3.example/", "access_key_id": "two"},
+        )  # fmt: skip
+    call(box, "remote_add", name="s4", type="s3", options={**bucket, "access_key_id": "two"}, path="bucket/other")
+
+
+def test_a_remote_that_alone_has_what_is_not_on_this_disk_is_not_removed(box: ScratchArchive, tmp_path: Path) -> None:
+    add(box, tmp_path)
+    box.receive(mail("One"))
+    box.writer.roll()
+    await_ended(box, call(box, "replicate_begin"))
+    path = next(one for one in box.paths.volumes.rglob("t0-*.mkv"))
+    name = str(path.relative_to(box.paths.volumes))
+    content = path.read_bytes()
+    AbsentFiles(box.paths.volumes).add([AbsentFile(name, len(content), sha256(content).digest())])
+    with pytest.raises(ConflictError, match="1 of the archive's volumes"):
+        call(box, "remote_remove", name="cellar")
+    add(box, tmp_path, name="attic")
+    with pytest.raises(ConflictError, match="1 of the archive's volumes"):
+        call(box, "remote_remove", name="cellar")
+    await_ended(box, call(box, "replicate_begin", remote="attic"))
+    call(box, "remote_remove", name="cellar")
+    assert [one.name for one in call(box, "remotes")] == ["attic"]
+    assert not (box.paths.data / "replicas" / "cellar" / "state").exists(), "nothing is remembered of it"

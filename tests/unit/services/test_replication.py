@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -15,13 +17,16 @@ from appliance.cloud.manifests import files_of, newest, raise_epoch
 from appliance.cloud.probe import RemoteTest
 from appliance.cloud.remote import Remote, RemoteConfig
 from appliance.cloud.remotes import Remotes, read_remotes, write_remotes
+from appliance.cloud.restore_state import RestoreFolder, RestoreStatus, Stage
 from appliance.cloud.state import set_own_epoch
-from appliance.errors import ForbiddenError, NotFoundError, RemoteFullError, UnavailableError, UsageError
+from appliance.errors import DamageError, ForbiddenError, NotFoundError, RemoteFullError, UnavailableError, UsageError
+from appliance.services.replica_states import alarms
 from appliance.services.replicator.asking import ask
 from appliance.services.replicator.door import Desk, Door
 from appliance.services.replicator.history import KEPT, History, Run
 from appliance.services.replicator.progress import how_far, progress_place
 from appliance.services.replicator.replication import Replication
+from appliance.services.replicator.work import DAY, WORKS, Outcome, Work
 from appliance.services.service_key import keys_of
 from appliance.store.absent import AbsentFiles
 from tests.cloud_double import FolderRemote
@@ -389,6 +394,12 @@ def test_old_volumes_go_once_two_replicas_were_checked_and_come_back_when_they_a
     assert let_go().state == "done" and not absent.all(), "no replica was checked"
     for run in bench.replication.begin("check"):
         assert bench.await_end(run.id).state == "done"
+    cellar, cloud = bench.configs
+    for change in ({"paused": True}, {"path": "/elsewhere"}, {"path": cellar.path}):
+        unfit = msgspec.structs.replace(cloud, **change)
+        write_remotes(bench.box.paths.data, bench.keys, Remotes((cellar, unfit), keep_local_days=2))
+        assert let_go().state == "done" and not absent.all(), "two that stand where they were checked are needed"
+    write_remotes(bench.box.paths.data, bench.keys, Remotes((cellar, cloud), keep_local_days=2))
     assert let_go().state == "done"
     gone = dict(absent.all())
     assert gone and not any((volumes / path).exists() for path in gone)
@@ -459,3 +470,94 @@ def test_a_redis_that_cannot_be_used_is_told_in_words(bench: Bench, monkeypatch:
     monkeypatch.setenv("MAILKEEP_REDIS", "redis://127.0.0.1:1/0")
     with pytest.raises(UsageError, match="MAILKEEP_REDIS"):
         bench.new(alone=False)
+
+
+def test_a_clock_that_was_far_ahead_once_stops_nothing_and_is_told_of(bench: Bench) -> None:
+    bench.receive("One")
+    bench.tick()
+    bench.clock.now += 400 * DAY
+    bench.receive("Two")
+    bench.tick()
+    history, states = bench.replication.history, bench.box.archive.replica_states
+    wrong = history.standing("cellar")
+    bench.clock.now -= 400 * DAY
+    bench.receive("Three")
+    seen = states.see(bench.clock.now, 3, {"cellar": wrong})
+    assert (seen.only_here, seen.replicas[0].next_at) == (3, int(bench.clock.now)), "at once, and nothing is sure"
+    assert any("clock" in text for severity, text in alarms(seen) if severity == "error")
+    bench.tick(60)
+    right = history.standing("cellar")
+    assert right.generation > wrong.generation and right.reached == pytest.approx(bench.clock.now * 1e6, abs=1e6)
+    assert not list(alarms(states.see(bench.clock.now, 3, {"cellar": right})))
+    for _ in range(3):
+        bench.receive("Later")
+        bench.tick(300)
+    assert history.standing("cellar").generation == right.generation + 3
+    wrongly_checked = msgspec.structs.replace(right, begun={"check": int((bench.clock.now + 400 * DAY) * 1e6)})
+    assert wrongly_checked.due("check", 7 * DAY, int(bench.clock.now * 1e6)) == 0
+
+
+def test_old_volumes_are_let_go_of_once_a_day(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    days: list[float] = []
+    began = bench.clock.now
+
+    def release(work: Work) -> Outcome:
+        days.append(round((bench.clock.now - began) / DAY, 1))
+        return Outcome("", work.standing, worth_telling=False)
+
+    monkeypatch.setitem(WORKS, "release", release)
+    write_remotes(bench.box.paths.data, bench.keys, Remotes(tuple(bench.configs), keep_local_days=1))
+    for _ in range(8):
+        bench.tick(DAY / 2)
+        bench.tick()
+    assert days == [1.5, 2.5, 3.5], "the first a day after it was first thought of"
+
+
+@pytest.mark.parametrize(("state", "hours"), [("incomplete", [8, 32]), ("filling", [8, 16, 24, 32])])
+def test_what_a_restore_lacks_is_looked_for_with_pauses(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, state: Stage, hours: list[int]
+) -> None:
+    """One that has ended and lacks something goes on once a day: the whole archive is checked each time."""
+    folder = RestoreFolder(bench.box.paths.data)
+    (folder.folder / "restore").write_bytes(b"sealed")
+    folder.tell(RestoreStatus(state, "cellar", 1, 1, at=0, records=0, chain_number=0, chain_head=""))
+    filled: list[int] = []
+    began = bench.clock.now
+
+    def fill(work: Work) -> Outcome:
+        filled.append(round((bench.clock.now - began) / 3600))
+        raise DamageError("One volume is missing.")
+
+    monkeypatch.setitem(WORKS, "fill", fill)
+    for _ in range(4):
+        bench.tick(8 * 3600)
+        bench.tick()
+        bench.tick(5)
+    assert filled == hours
+
+
+def test_whoever_opens_a_new_history_first_is_not_disturbed_by_the_others(tmp_path: Path) -> None:
+    begin = "from pathlib import Path; from appliance.services.replicator.history import History; input();"
+    for number in range(5):
+        command = [sys.executable, "-c", f"{begin} History(Path({str(tmp_path / f'{number}.db')!r}))"]
+        processes = [subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(4)]
+        said = [process.stdin.write(b"\n") for process in processes if process.stdin is not None]
+        ended = [process.communicate(timeout=60)[1] for process in processes]
+        assert len(said) == 4 and not any(process.returncode for process in processes), ended
+
+
+def test_what_two_processes_say_of_a_remote_at_once_is_all_kept(tmp_path: Path) -> None:
+    histories = [History(tmp_path / "jobs.db"), History(tmp_path / "jobs.db")]
+
+    def count(history: History) -> None:
+        for _ in range(50):
+            history.change("cellar", lambda one: msgspec.structs.replace(one, failures=one.failures + 1))
+
+    threads = [threading.Thread(target=count, args=(one,)) for one in histories]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(SECONDS)
+    assert histories[0].standing("cellar").failures == 100
+    for one in histories:
+        one.close()
