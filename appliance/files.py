@@ -10,11 +10,13 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from hashlib import sha256
 from pathlib import Path
 
 Buffer = bytes | bytearray | memoryview
 
+_PIECE = 1024 * 1024
 _MOST_BUFFERS = min(os.sysconf("SC_IOV_MAX"), 1024)
 
 
@@ -169,11 +171,36 @@ def create_directory(files: Files, path: Path) -> None:
     files.sync_directory(path.parent)
 
 
-def create_file(files: Files, path: Path, data: bytes, mode: int = 0o600) -> None:
-    """A new file with ``data`` in it, durable with its name. FileExistsError where the name is taken."""
+def read_pieces(files: Files, path: Path) -> Iterator[bytes]:
+    """All bytes of a file, at most 1 MiB at a time."""
+    descriptor = files.open(path)
+    try:
+        offset = 0
+        while piece := read_exactly(files, descriptor, _PIECE, offset):
+            yield piece
+            offset += len(piece)
+    finally:
+        files.close(descriptor)
+
+
+def file_digest(files: Files, path: Path) -> bytes:
+    """SHA-256 of a file."""
+    digest = sha256()
+    for piece in read_pieces(files, path):
+        digest.update(piece)
+    return digest.digest()
+
+
+def write_file(files: Files, path: Path, pieces: Iterable[Buffer], mode: int = 0o600) -> int:
+    """A new file of ``pieces``, on the disk on return; its size in bytes. Where that fails there is none.
+
+    The name is durable once the caller has synced the directory. FileExistsError where the name is taken.
+    """
     descriptor = files.create(path, mode)
     try:
-        write_all(files, descriptor, [data], 0)
+        size = 0
+        for piece in pieces:
+            size = write_all(files, descriptor, [piece], size)
         files.sync(descriptor)
     except BaseException:
         with contextlib.suppress(OSError):
@@ -181,7 +208,25 @@ def create_file(files: Files, path: Path, data: bytes, mode: int = 0o600) -> Non
         raise
     finally:
         files.close(descriptor)
+    return size
+
+
+def create_file(files: Files, path: Path, data: bytes, mode: int = 0o600) -> None:
+    """A new file with ``data`` in it, durable with its name. FileExistsError where the name is taken."""
+    write_file(files, path, [data], mode)
     files.sync_directory(path.parent)
+
+
+@contextlib.contextmanager
+def lock_held(files: Files, path: Path) -> Iterator[bool]:
+    """Hold the lock on a file, made where absent, until the end of the block; False where somebody else has it."""
+    with contextlib.suppress(FileExistsError):
+        files.close(files.create(path, 0o600))
+    descriptor = files.open(path)
+    try:
+        yield files.lock(descriptor)
+    finally:
+        files.close(descriptor)
 
 
 def replace_file(files: Files, path: Path, data: bytes, mode: int = 0o600) -> None:

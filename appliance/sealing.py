@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from appliance.errors import DamageError
-from appliance.files import Buffer, Files, read_exactly, write_all
+from appliance.files import Buffer, Files, read_exactly, write_file
 
 BLOCK = 2**20
 """Most bytes of a block before it is compressed."""
@@ -44,20 +44,24 @@ def write_sealed(files: Files, path: Path, key: bytes, place: bytes, pieces: Ite
     salt = os.urandom(SALT)
     cipher = _cipher(key, salt, place)
     compressor = zstandard.ZstdCompressor(level=_LEVEL)
-    descriptor = files.create(path, 0o600)
-    try:
-        end = write_all(files, descriptor, [salt], 0)
+
+    def sealed() -> Iterator[Buffer]:
+        yield salt
         for number, (block, last) in enumerate(_blocks(pieces)):
             frame = cipher.encrypt(_nonce(number), compressor.compress(block), _BOUND.pack(number, last))
-            end = write_all(files, descriptor, [_LENGTH.pack(len(frame)), frame], end)
-        files.sync(descriptor)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            files.unlink(path)
-        raise
-    finally:
-        files.close(descriptor)
-    return end
+            yield _LENGTH.pack(len(frame)) + frame
+
+    return write_file(files, path, sealed())
+
+
+def replace_sealed(files: Files, path: Path, key: bytes, place: bytes, pieces: Iterable[Buffer]) -> None:
+    """``path`` holds ``pieces``, sealed, afterwards, or what it held before; durable on return. Raises OSError."""
+    beside = path.with_name(path.name + ".new")
+    with contextlib.suppress(FileNotFoundError):
+        files.unlink(beside)
+    write_sealed(files, beside, key, place, pieces)
+    files.rename(beside, path)
+    files.sync_directory(path.parent)
 
 
 def read_sealed(files: Files, path: Path, key: bytes, place: bytes, *, skip: int = 0) -> Iterator[bytes]:

@@ -21,14 +21,12 @@ from appliance.cloud.objects import LARGEST_OBJECT, Placed, object_name
 from appliance.cloud.remote import Moved
 from appliance.cloud.upload import Item, Outcome, Task, Uploads
 from appliance.errors import DamageError, NotFoundError
-from appliance.files import Files, read_exactly, read_file, write_all
+from appliance.files import file_digest, read_file, read_pieces, write_all
 from appliance.store.names import SEAL_SUFFIX
-from appliance.store.survey import file_hash
 
 ALONE: Final = 16 * 1024 * 1024
 """Bytes from which on a file is an object of its own."""
 
-_PIECE: Final = 1024 * 1024
 _SALT: Final = 32
 _SYSTEM_LOG: Final = f"volumes/{bytes(16).hex()}/"
 
@@ -51,8 +49,9 @@ class Alone(NamedTuple):
         with _held(to, to.source(item)) as source:
             if source is None:
                 return Outcome(gone=(item.path,))
-            digest = _hash(to.files, source)
-            if digest is None:
+            try:
+                digest = file_digest(to.files, source)
+            except FileNotFoundError:
                 return Outcome(gone=(item.path,))
             if item.expected not in (None, digest):
                 return Outcome(damaged=(item.path,))
@@ -81,7 +80,7 @@ class Bundle(NamedTuple):
                 bundle.add([os.urandom(_SALT)])
             for item in self.items:
                 try:
-                    offset, digest, size = bundle.add(_pieces(to.files, to.source(item)))
+                    offset, digest, size = bundle.add(read_pieces(to.files, to.source(item)))
                 except FileNotFoundError:
                     gone.append(item.path)
                     continue
@@ -233,28 +232,6 @@ def _held(to: Uploads, source: Path) -> Iterator[Path | None]:
         yield held
     finally:
         to.files.unlink(held)
-
-
-def _hash(files: Files, path: Path) -> bytes | None:
-    try:
-        descriptor = files.open(path)
-    except FileNotFoundError:
-        return None
-    try:
-        return file_hash(files, descriptor, files.size(descriptor))
-    finally:
-        files.close(descriptor)
-
-
-def _pieces(files: Files, path: Path) -> Iterator[bytes]:
-    descriptor = files.open(path)
-    try:
-        offset = 0
-        while piece := read_exactly(files, descriptor, _PIECE, offset):
-            yield piece
-            offset += len(piece)
-    finally:
-        files.close(descriptor)
 
 
 def _whole(item: Item, digest: bytes) -> Placed:

@@ -19,7 +19,7 @@ from appliance.cloud.remote import Remote, RemoteConfig, RemoteObject
 from appliance.cloud.state import ReplicaPaths, State
 from appliance.errors import DamageError
 from appliance.files import FILES, Files, create_directory, read_file
-from appliance.sealing import open_sealed, write_sealed
+from appliance.sealing import open_sealed, replace_sealed
 
 LONGEST_ROUND: Final = 7 * 86_400_000_000
 """Microseconds after which a full check that has not come to its end begins anew."""
@@ -80,13 +80,8 @@ class CheckedFile:
         """Durable on return. Raises OSError."""
         create_directory(self._files, self._folder.parent)
         create_directory(self._files, self._folder)
-        beside = self._folder / f"{_NAME}.new"
-        with contextlib.suppress(FileNotFoundError):
-            self._files.unlink(beside)
         packed = msgspec.msgpack.encode(checked)
-        write_sealed(self._files, beside, self._keys.sealing, kind_place("checked"), [packed])
-        self._files.rename(beside, self._folder / _NAME)
-        self._files.sync_directory(self._folder)
+        replace_sealed(self._files, self._folder / _NAME, self._keys.sealing, kind_place("checked"), [packed])
 
 
 def verified_files(

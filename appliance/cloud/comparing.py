@@ -8,7 +8,7 @@ in all other cases the object is read back.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from hashlib import sha256
 from pathlib import Path
 from types import MappingProxyType
@@ -22,7 +22,7 @@ from appliance.cloud.named import Known
 from appliance.cloud.objects import Placed, object_name
 from appliance.cloud.remote import Moved, Remote, RemoteObject, TellsHashes
 from appliance.errors import DamageError, NotFoundError, UnavailableError
-from appliance.files import Files, read_exactly
+from appliance.files import Files, file_digest, read_pieces
 from appliance.store.absent import AbsentFiles
 from appliance.store.names import SEAL_SUFFIX, parse_archive, parse_volume, sealed_by
 from appliance.store.seal import Chain
@@ -99,7 +99,7 @@ class Objects:
             for one in sorted(known.placed, key=lambda one: one.offset):
                 if one.offset != end or not one.path.startswith(ROOT):
                     return ""
-                for piece in pieces(self._files, self._data / one.path):
+                for piece in read_pieces(self._files, self._data / one.path):
                     digest.update(piece)
                     other.update(piece)
                     end += len(piece)
@@ -211,26 +211,6 @@ class Here:
 def name_digest(name: str) -> bytes:
     """The SHA-256 that is the end of an object's or a keyring's name."""
     return bytes.fromhex(name.rpartition("/")[2])
-
-
-def pieces(files: Files, path: Path) -> Iterator[bytes]:
-    """A file's bytes. Raises OSError."""
-    descriptor = files.open(path)
-    try:
-        offset = 0
-        while piece := read_exactly(files, descriptor, PIECE, offset):
-            yield piece
-            offset += len(piece)
-    finally:
-        files.close(descriptor)
-
-
-def file_digest(files: Files, path: Path) -> bytes:
-    """SHA-256 of a file. Raises OSError."""
-    digest = sha256()
-    for piece in pieces(files, path):
-        digest.update(piece)
-    return digest.digest()
 
 
 def _hurt(placed: Placed, what: str) -> ReplicaFinding:

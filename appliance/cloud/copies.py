@@ -22,8 +22,8 @@ from appliance.cloud.objects import BoxFiles
 from appliance.cloud.state import ReplicaPaths
 from appliance.cloud.upload import Item, Uploads
 from appliance.errors import UnavailableError
-from appliance.files import Files, read_exactly, read_file
-from appliance.sealing import BLOCK, write_sealed
+from appliance.files import Files, file_digest, read_file, read_pieces
+from appliance.sealing import write_sealed
 from appliance.sqlite import error_in_words
 from appliance.store.names import UNFINISHED_SUFFIX
 
@@ -58,7 +58,7 @@ def settings(paths: ReplicaPaths, uploads: Uploads, keys: ReplicaKeys, known: by
         digest = file_digest(uploads.files, copy)
         if digest == known:
             return None
-        return Copied(_seal(uploads, keys, "settings", SETTINGS, _blocks(uploads.files, copy)), digest)
+        return Copied(_seal(uploads, keys, "settings", SETTINGS, read_pieces(uploads.files, copy)), digest)
 
 
 def box(paths: ReplicaPaths, uploads: Uploads, keys: ReplicaKeys, known: bytes) -> Copied | None:
@@ -98,7 +98,7 @@ def catalogue(paths: ReplicaPaths, uploads: Uploads, keys: ReplicaKeys, generati
     with _database(paths.data / path, uploads) as copy:
         with _in_words(copy), closing(_connect(copy)) as connection:
             number = _change(connection)
-        return _seal(uploads, keys, "catalogue", path, _blocks(uploads.files, copy)), number
+        return _seal(uploads, keys, "catalogue", path, read_pieces(uploads.files, copy)), number
 
 
 def index(paths: ReplicaPaths, uploads: Uploads, generation: str) -> list[Item]:
@@ -193,22 +193,3 @@ def _seal(uploads: Uploads, keys: ReplicaKeys, kind: Kind, path: str, pieces: It
     staged = uploads.staged()
     size = write_sealed(uploads.files, staged, keys.sealing, kind_place(kind), pieces)
     return Item(path, size, staged=staged)
-
-
-def _blocks(files: Files, path: Path) -> Iterator[bytes]:
-    descriptor = files.open(path)
-    try:
-        offset = 0
-        while piece := read_exactly(files, descriptor, BLOCK, offset):
-            yield piece
-            offset += len(piece)
-    finally:
-        files.close(descriptor)
-
-
-def file_digest(files: Files, path: Path) -> bytes:
-    """SHA-256 of a file. Raises OSError."""
-    digest = sha256()
-    for block in _blocks(files, path):
-        digest.update(block)
-    return digest.digest()

@@ -20,7 +20,7 @@ from appliance.cloud.objects import Placed
 from appliance.cloud.remote import Moved, Remote
 from appliance.cloud.upload import Progress
 from appliance.errors import DamageError, NotFoundError, UnavailableError
-from appliance.files import FILES, Files, create_directory, read_exactly, write_all
+from appliance.files import FILES, Files, create_directory, read_exactly, write_file
 
 RANGE: Final = 16 * 1024 * 1024
 """Bytes of a bundle that are held in memory, at most; of more the whole bundle is fetched."""
@@ -174,16 +174,7 @@ def _keep(placed: Placed, content: bytes, target: Path, files: Files) -> Fetched
             placed, target,
             DamageError(f"{placed.object} of the replica does not hold {placed.path} as it was written there."),
         )  # fmt: skip
-    descriptor = files.create(target, _MODE)
-    try:
-        write_all(files, descriptor, [content], 0)
-        files.sync(descriptor)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            files.unlink(target)
-        raise
-    finally:
-        files.close(descriptor)
+    write_file(files, target, [content], _MODE)
     return Fetched(placed, target)
 
 

@@ -21,7 +21,7 @@ from appliance.cloud.remote import Remote
 from appliance.cloud.sorting import is_box_file, is_pack_of, projections_of
 from appliance.cloud.upload import Progress
 from appliance.errors import DamageError, NotFoundError
-from appliance.files import Files, create_directory, create_file, replace_file, write_all
+from appliance.files import Files, create_directory, create_file, replace_file, write_file
 from appliance.keys.access import Keys
 from appliance.sealing import read_sealed
 from appliance.settings.store import LogPosition, Settings
@@ -134,14 +134,7 @@ class Laying:
             with contextlib.suppress(FileNotFoundError):
                 self._files.unlink(path)
         get_placed(self._remote, placed, sealed, self._counting(placed, kind), files=self._files)
-        descriptor = self._files.create(beside, _MODE)
-        try:
-            end = 0
-            for block in read_sealed(self._files, sealed, self._keys.sealing, kind_place(kind)):
-                end = write_all(self._files, descriptor, [block], end)
-            self._files.sync(descriptor)
-        finally:
-            self._files.close(descriptor)
+        write_file(self._files, beside, read_sealed(self._files, sealed, self._keys.sealing, kind_place(kind)), _MODE)
         self._files.unlink(sealed)
         self._files.rename(beside, target)
         self._files.sync_directory(target.parent)

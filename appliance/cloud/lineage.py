@@ -12,9 +12,9 @@ from collections.abc import Mapping
 from appliance.cloud.local import ROOT
 from appliance.cloud.objects import Manifest, Placed
 from appliance.cloud.run import Run
+from appliance.files import file_digest
 from appliance.store.names import VOLUME_SUFFIX, sealed_by
 from appliance.store.seal import Chain
-from appliance.store.survey import file_hash
 
 
 class Lineage:
@@ -60,12 +60,7 @@ class Lineage:
         return (self._digest(path) if seal is None else seal.file_hash) == digest
 
     def _digest(self, path: str) -> bytes | None:
-        files = self._run.files
         try:
-            descriptor = files.open(self._run.paths.data / path)
+            return file_digest(self._run.files, self._run.paths.data / path)
         except FileNotFoundError:
             return None
-        try:
-            return file_hash(files, descriptor, files.size(descriptor))
-        finally:
-            files.close(descriptor)

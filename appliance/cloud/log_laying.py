@@ -14,10 +14,9 @@ from appliance.cloud.remote import Remote
 from appliance.cloud.sorting import ROOT, log_name
 from appliance.cloud.upload import Progress
 from appliance.errors import DamageError
-from appliance.files import Files, create_directory, read_file
+from appliance.files import Files, create_directory, file_digest, read_file
 from appliance.store.names import sealed_by
 from appliance.store.seal import Chain, read_seal
-from appliance.store.survey import file_hash
 
 Check = Callable[[str, Path], None]
 """Looks at a file that has arrived, given its path below volumes/ and where it is. Raises DamageError."""
@@ -93,13 +92,9 @@ class LogLaying:
 
     def _is_there(self, placed: Placed) -> bool:
         try:
-            descriptor = self._files.open(self._data / placed.path)
+            return file_digest(self._files, self._data / placed.path) == placed.hash
         except FileNotFoundError:
             return False
-        try:
-            return file_hash(self._files, descriptor, self._files.size(descriptor)) == placed.hash
-        finally:
-            self._files.close(descriptor)
 
 
 def is_seal(path: str) -> bool:

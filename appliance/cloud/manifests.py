@@ -33,11 +33,11 @@ from appliance.cloud.objects import (
 from appliance.cloud.remote import Moved, Remote
 from appliance.cloud.sorting import log_name
 from appliance.errors import ConflictError, DamageError, NotFoundError
-from appliance.files import FILES, Files, read_exactly, write_all
+from appliance.files import FILES, Files, file_digest, write_file
 from appliance.keys.envelope import derive
 from appliance.sealing import open_sealed, write_sealed
 
-Kind = Literal["inventory", "settings", "box", "catalogue", "state", "restore", "checked"]
+Kind = Literal["inventory", "settings", "box", "catalogue", "state", "restore", "checked", "remotes", "tokens"]
 """What a sealed object is whose name is not known before it is sealed."""
 
 _INFO: Final = b"mailkeep replica v1\x00"
@@ -270,9 +270,10 @@ def get_placed(
     """
     if placed.object == object_name(placed.hash):
         remote.get(placed.object, target, moved)
-        found = _file_hash(files, target)
+        found = file_digest(files, target)
     else:
-        found = _lay(files, target, _pieces(remote, placed))
+        write_file(files, target, _pieces(remote, placed))
+        found = file_digest(files, target)
     if found != placed.hash:
         files.unlink(target)
         raise _other(placed)
@@ -291,41 +292,6 @@ def _pieces(remote: Remote, placed: Placed) -> Iterator[bytes]:
             raise _other(placed)
         offset += len(piece)
         yield piece
-
-
-def _lay(files: Files, target: Path, pieces: Iterator[bytes]) -> bytes:
-    """A new, synced file of ``pieces``; its SHA-256."""
-    digest = sha256()
-    descriptor = files.create(target)
-    try:
-        offset = 0
-        for piece in pieces:
-            digest.update(piece)
-            offset = write_all(files, descriptor, [piece], offset)
-        files.sync(descriptor)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            files.unlink(target)
-        raise
-    finally:
-        files.close(descriptor)
-    return digest.digest()
-
-
-def _file_hash(files: Files, path: Path) -> bytes:
-    digest = sha256()
-    descriptor = files.open(path)
-    try:
-        offset, size = 0, files.size(descriptor)
-        while offset < size:
-            piece = read_exactly(files, descriptor, _PIECE, offset)
-            if not piece:
-                break
-            digest.update(piece)
-            offset += len(piece)
-    finally:
-        files.close(descriptor)
-    return digest.digest()
 
 
 def _other(placed: Placed) -> DamageError:

@@ -11,21 +11,21 @@ import contextlib
 from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final, Literal, TypeVar
 
 import msgspec
 
 from appliance.cloud.backends import check_config
-from appliance.cloud.manifests import ReplicaKeys
+from appliance.cloud.manifests import ReplicaKeys, kind_place
 from appliance.cloud.remote import RemoteConfig
 from appliance.errors import DamageError, UsageError
 from appliance.files import FILES, Files, create_directory, read_file
-from appliance.sealing import open_sealed, write_sealed
+from appliance.sealing import open_sealed, replace_sealed
 
 TAKEN: Final = frozenset({"all", "remotes", "tokens", "epoch", "restore", "rehearsal", "replica", "secret"})
 """Names that no remote can have: those of other things in ``DATA/replicas`` and ``DATA/run/replica``."""
 
-_INFO: Final = b"mailkeep replica v1\x00"
+_Name = Literal["remotes", "tokens"]
 
 T = TypeVar("T")
 
@@ -106,24 +106,19 @@ def _tokens(data: Path, keys: ReplicaKeys, files: Files) -> dict[str, _Refreshed
     return {}
 
 
-def _read(data: Path, name: str, keys: ReplicaKeys, kind: type[T], files: Files) -> T | None:
+def _read(data: Path, name: _Name, keys: ReplicaKeys, kind: type[T], files: Files) -> T | None:
     try:
         sealed = read_file(files, data / "replicas" / name)
     except FileNotFoundError:
         return None
-    packed = open_sealed(sealed, keys.sealing, _INFO + name.encode("ascii"), f"replicas/{name}")
+    packed = open_sealed(sealed, keys.sealing, kind_place(name), f"replicas/{name}")
     try:
         return msgspec.msgpack.decode(packed, type=kind)
     except msgspec.DecodeError as error:
         raise DamageError(f"replicas/{name} was written by another version of mailkeep.") from error
 
 
-def _write(data: Path, name: str, keys: ReplicaKeys, content: object, files: Files) -> None:
+def _write(data: Path, name: _Name, keys: ReplicaKeys, content: object, files: Files) -> None:
     folder = data / "replicas"
     create_directory(files, folder)
-    beside = folder / f"{name}.new"
-    with contextlib.suppress(FileNotFoundError):
-        files.unlink(beside)
-    write_sealed(files, beside, keys.sealing, _INFO + name.encode("ascii"), [msgspec.msgpack.encode(content)])
-    files.rename(beside, folder / name)
-    files.sync_directory(folder)
+    replace_sealed(files, folder / name, keys.sealing, kind_place(name), [msgspec.msgpack.encode(content)])

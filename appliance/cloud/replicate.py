@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import errno
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -38,7 +39,7 @@ from appliance.cloud.run import Run
 from appliance.cloud.state import Remembered, ReplicaPaths, State, own_epoch
 from appliance.cloud.upload import Item, Outcome, Progress, Task, Uploads
 from appliance.errors import DamageError, DiskFullError, NotFoundError, StorageError, UnavailableError
-from appliance.files import FILES, Files, create_directory, create_file
+from appliance.files import FILES, Files, create_directory, create_file, file_digest
 from appliance.keys import stored
 from appliance.sealing import write_sealed
 
@@ -91,11 +92,13 @@ def replicate(
             run = Run(paths, remote, key, progress, now, files, uploads, state.bad())
             replication = _Replication(run, state)
             ready = replication.get_ready()
-            at = replication.roll(roll)
-            replication.take_mail(ready)
+            with ThreadPoolExecutor(1, "snapshot") as beside:
+                copying = beside.submit(replication.copy_projections, force=force_snapshot)
+                at = replication.roll(roll)
+                replication.take_mail(ready)
             replication.finish(at)
             replication.merge_small()
-            replication.take_snapshot(roll, force=force_snapshot)
+            replication.take_snapshot(copying.result(), roll)
             manifest = replication.finish(at)
             replication.collect()
             replication.tell_lost()
@@ -250,21 +253,23 @@ class _Replication:
         for one in merged.values():
             self._note(one)
 
-    def take_snapshot(self, roll: Roll, *, force: bool) -> None:
-        """Copy catalogue and index where that is due, and take the mail that came in until then."""
-        copy: snapshot.Copied | None = None
+    def copy_projections(self, *, force: bool) -> snapshot.Copied | None:
+        """Catalogue and index, where a snapshot is due; may run beside the upload of mail."""
         try:
             name = snapshot.due(self._run, self._snapshot, force=force)
-            if name is not None:
-                copy = snapshot.copied(self._run, name, self._snapshot)
+            return None if name is None else snapshot.copied(self._run, name)
         except (DamageError, StorageError) as error:
             self._run.trouble.append(error)
+            return None
+
+    def take_snapshot(self, copy: snapshot.Copied | None, roll: Roll) -> None:
+        """Upload a copy of catalogue and index, after the mail that came in until it was made."""
         # Without all volumes that it knows of it would be of no use, and the one before still is.
         if copy is None or not self._close_volumes(roll):
             return
         self.take_mail(())
         try:
-            self._snapshot = snapshot.uploaded(self._run, copy)
+            self._snapshot = snapshot.uploaded(self._run, copy, self._snapshot)
         except StorageError as error:
             self._run.trouble.append(error)
 
@@ -324,7 +329,7 @@ class _Replication:
         staged = self._run.uploads.staged()
         pieces = packed_inventory(self._contents)
         size = write_sealed(self._run.files, staged, self._run.keys.sealing, kind_place("inventory"), pieces)
-        name = self._run.uploads.put(staged, copies.file_digest(self._run.files, staged), size)
+        name = self._run.uploads.put(staged, file_digest(self._run.files, staged), size)
         self._state.save_inventory(staged)
         self._contents.inventoried()
         return name

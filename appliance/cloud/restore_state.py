@@ -20,8 +20,8 @@ from appliance.cloud.objects import VERSION, Manifest
 from appliance.cloud.remote import RemoteConfig
 from appliance.cloud.upload import Progress
 from appliance.errors import ConflictError, DamageError, NotFoundError
-from appliance.files import FILES, Files, create_directory, read_file, replace_file
-from appliance.sealing import open_sealed, write_sealed
+from appliance.files import FILES, Files, create_directory, lock_held, read_file, replace_file
+from appliance.sealing import open_sealed, replace_sealed
 from appliance.store.absent import AbsentFiles
 
 KEYRING: Final = "keyring.json"
@@ -102,16 +102,10 @@ class RestoreFolder:
     @contextmanager
     def held(self) -> Iterator[None]:
         """Nobody else restores into the folder until the end of the block. Raises ConflictError, OSError."""
-        path = self.folder / _LOCK
-        with contextlib.suppress(FileExistsError):
-            self._files.close(self._files.create(path, 0o600))
-        descriptor = self._files.open(path)
-        try:
-            if not self._files.lock(descriptor):
+        with lock_held(self._files, self.folder / _LOCK) as ours:
+            if not ours:
                 raise ConflictError("The archive is being restored by another process already.")
             yield
-        finally:
-            self._files.close(descriptor)
 
     def load(self, keys: ReplicaKeys) -> Restoring:
         """Raises NotFoundError where there is none, DamageError where it is another archive's, OSError."""
@@ -131,12 +125,8 @@ class RestoreFolder:
     def save(self, keys: ReplicaKeys, state: Restoring) -> None:
         """Durable on return. Raises OSError."""
         create_directory(self._files, self.folder)
-        beside = self.folder / f"{_SEALED}.new"
-        with contextlib.suppress(FileNotFoundError):
-            self._files.unlink(beside)
-        write_sealed(self._files, beside, keys.sealing, kind_place("restore"), [msgspec.msgpack.encode(state)])
-        self._files.rename(beside, self.folder / _SEALED)
-        self._files.sync_directory(self.folder)
+        packed = msgspec.msgpack.encode(state)
+        replace_sealed(self._files, self.folder / _SEALED, keys.sealing, kind_place("restore"), [packed])
 
     def put_away(self) -> None:
         """Forget a restore that is complete, and the remote's credentials with it; ``status`` stays. Raises OSError."""

@@ -17,8 +17,7 @@ class Copied(NamedTuple):
 
     generation: str
     change: int
-    items: list[Item]  # to be uploaded
-    known: list[Placed]  # packs that are on the remote
+    items: list[Item]
 
 
 def due(run: Run, last: Snapshot | None, *, force: bool) -> str | None:
@@ -31,31 +30,31 @@ def due(run: Run, last: Snapshot | None, *, force: bool) -> str | None:
     return None if (last.generation, last.change) == (name, copies.change(run.paths, name)) else name
 
 
-def copied(run: Run, name: str, last: Snapshot | None) -> Copied:
-    """A copy of the projections of that name, but for packs that the ``last`` snapshot has too.
-
-    Raises DamageError, StorageError, UnavailableError, OSError.
-    """
-    before = {one.path: one for one in (last.files if last is not None else ())}
-    known: list[Placed] = []
-    items: list[Item] = []
+def copied(run: Run, name: str) -> Copied:
+    """A copy of the projections of that name. Raises DamageError, StorageError, UnavailableError, OSError."""
     # The index first: whatever change it has reached, the catalogue's copy has too.
-    for item in copies.index(run.paths, run.uploads, name):
+    items = copies.index(run.paths, run.uploads, name)
+    catalogue, change = copies.catalogue(run.paths, run.uploads, run.keys, name)
+    return Copied(name, change, [*items, catalogue])
+
+
+def uploaded(run: Run, copy: Copied, last: Snapshot | None) -> Snapshot:
+    """The snapshot that a copy is once it is on the remote; packs that the ``last`` one has too are there already.
+
+    Raises as ``Uploads.run``.
+    """
+    before = {one.path: one for one in (last.files if last is not None else ()) if copies.is_pack(one.path)}
+    files: list[Placed] = []
+    items: list[Item] = []
+    for item in copy.items:
         there = before.get(item.path)
-        if there is not None and copies.is_pack(item.path) and there.size == item.size:
-            known.append(there)
+        if there is not None and there.size == item.size:
+            files.append(there)
         else:
             items.append(item)
-    catalogue, change = copies.catalogue(run.paths, run.uploads, run.keys, name)
-    return Copied(name, change, [*items, catalogue], known)
-
-
-def uploaded(run: Run, copy: Copied) -> Snapshot:
-    """The snapshot that a copy is once it is on the remote. Raises as ``Uploads.run``."""
-    files = list(copy.known)
 
     def take(outcome: Outcome) -> None:
         files.extend(outcome.placed)
 
-    run.uploads.run(tasks_of(copy.items), "catalogue and search index", take)
+    run.uploads.run(tasks_of(items), "catalogue and search index", take)
     return Snapshot(run.now, copy.generation, copy.change, tuple(sorted(files, key=lambda one: one.path)))

@@ -18,8 +18,8 @@ from appliance.cloud.manifests import ReplicaKeys, kind_place
 from appliance.cloud.objects import VERSION, Manifest, epoch_name, parse_epoch
 from appliance.cloud.remote import RemoteConfig
 from appliance.errors import ConflictError, DamageError
-from appliance.files import FILES, Files, create_directory, create_file, read_file, replace_file
-from appliance.sealing import open_sealed, write_sealed
+from appliance.files import FILES, Files, create_directory, create_file, lock_held, read_file, replace_file
+from appliance.sealing import open_sealed, replace_sealed
 
 FIRST_EPOCH: Final = 1
 
@@ -99,16 +99,10 @@ class State:
         """Nobody else replicates to this remote until the end of the block. Raises ConflictError, OSError."""
         create_directory(self._files, self._folder.parent)
         create_directory(self._files, self._folder)
-        path = self._folder / "lock"
-        with contextlib.suppress(FileExistsError):
-            self._files.close(self._files.create(path, 0o600))
-        descriptor = self._files.open(path)
-        try:
-            if not self._files.lock(descriptor):
+        with lock_held(self._files, self._folder / "lock") as ours:
+            if not ours:
                 raise ConflictError("The archive is being replicated to this remote just now. Wait until that is done.")
             yield
-        finally:
-            self._files.close(descriptor)
 
     def load(self) -> Remembered | None:
         """What was saved last; None where nothing was, or where it is not this version's or this archive's."""
@@ -122,7 +116,8 @@ class State:
 
     def save(self, remembered: Remembered, *, bad: Collection[str] = ()) -> None:
         """Durable on return; nothing is under way, and nothing is bad any more but what ``bad`` names."""
-        self._replace("state", msgspec.msgpack.encode(remembered))
+        packed = msgspec.msgpack.encode(remembered)
+        replace_sealed(self._files, self._folder / "state", self._keys.sealing, kind_place("state"), [packed])
         if bad:
             replace_file(self._files, self._folder / "bad", msgspec.json.encode(sorted(bad)))
         for name in ("uploading",) if bad else ("bad", "uploading"):
@@ -162,15 +157,6 @@ class State:
         create_directory(self._files, self._folder.parent)
         create_directory(self._files, self._folder)
         replace_file(self._files, self._folder / "bad", msgspec.json.encode(every))
-
-    def _replace(self, name: str, packed: bytes) -> None:
-        path = self._folder / name
-        beside = path.with_name(name + ".new")
-        with contextlib.suppress(FileNotFoundError):
-            self._files.unlink(beside)
-        write_sealed(self._files, beside, self._keys.sealing, kind_place("state"), [packed])
-        self._files.rename(beside, path)
-        self._files.sync_directory(self._folder)
 
 
 def own_epoch(data: Path, *, files: Files = FILES) -> int:

@@ -23,7 +23,7 @@ from appliance.files import FILES, Files, create_directory, write_all
 from appliance.index import manifest as m
 from appliance.index import schema
 from appliance.index.place import Place
-from appliance.sealing import BLOCK, read_sealed, write_sealed
+from appliance.sealing import BLOCK, read_sealed, replace_sealed, write_sealed
 
 _SHARD = re.compile(r"\d{5}")
 _PARTS = 6  # files that every segment has
@@ -123,7 +123,8 @@ class Mirror:
         saved = m.Manifest(
             version=schema.SCHEMA_VERSION, mark=os.urandom(16).hex(), meta=meta, packs=tuple(packs), **facts._asdict()
         )
-        self._replace_manifest(shard, saved)
+        path, place = self._folder(shard) / m.MANIFEST, self._where(shard, m.MANIFEST)
+        replace_sealed(self._files, path, self._place.key, place, [m.encode(saved)])
         self._tidy(shard, saved)
         return saved
 
@@ -177,15 +178,6 @@ class Mirror:
             while piece := self._files.read(descriptor, BLOCK, offset):
                 yield piece
                 offset += len(piece)
-
-    def _replace_manifest(self, shard: int, saved: m.Manifest) -> None:
-        path = self._folder(shard) / m.MANIFEST
-        beside = path.with_name(path.name + _NEW)
-        with contextlib.suppress(FileNotFoundError):
-            self._files.unlink(beside)
-        write_sealed(self._files, beside, self._place.key, self._where(shard, m.MANIFEST), [m.encode(saved)])
-        self._files.rename(beside, path)
-        self._files.sync_directory(path.parent)
 
     def _tidy(self, shard: int, saved: m.Manifest) -> None:
         keep = {m.MANIFEST, *(pack.name for pack in saved.packs)}
