@@ -9,10 +9,10 @@ INPUTS ?= 100000
 ROUNDS ?= 50
 
 # What the tests drive from outside; without one of them its tests say so and are skipped.
-TEST_PACKAGES := chromium fonts-dejavu-core fonts-noto-cjk swaks strace e2fsprogs openssl fetchmail getmail6 mpop
+TEST_PACKAGES := chromium fonts-dejavu-core fonts-noto-cjk swaks tmux strace e2fsprogs openssl fetchmail getmail6 mpop pebble unbound
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo test test-packages lint format types layers lock faults fuzz bench bench-scale clean
+.PHONY: help setup run demo deb test test-deb test-packages lint format types layers lock translations pictures faults fuzz bench bench-scale image test-image clean
 
 help: ## List what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /|/' | column -t -s '|'
@@ -51,14 +51,32 @@ format: setup ## Format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+pictures: setup ## Draw the console for the README (docs/pictures)
+	$(BIN)/python -m tests.console.pictures docs/pictures
+
+translations: setup ## Collect the texts of console and set-up, and compile their translations
+	$(BIN)/python packaging/translations.py
+
 lock: setup ## Write the lock files anew from pyproject.toml
 	$(BIN)/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-header pyproject.toml -o requirements.lock
 	$(BIN)/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-header --extra dev pyproject.toml -o requirements-dev.lock
 
+deb: setup ## Build the Debian package into ./build, from the lock file, the same bytes each time
+	@packaging/need debhelper dh-apparmor dpkg-dev po-debconf python3.11-venv
+	packaging/build-deb build
+
+test-deb: deb ## Install, upgrade, remove and purge that package on clean Debian 12 machines (as root; ten minutes)
+	@packaging/need apparmor lintian man-db mmdebstrap swaks systemd-container
+	rm -rf build/installed
+	$(BIN)/python -m tests.packaging.root build/mailkeep_*_$$(dpkg --print-architecture).deb build/installed
+	MAILKEEP_DEB=$$(echo build/mailkeep_*_$$(dpkg --print-architecture).deb) MAILKEEP_ROOT=$(CURDIR)/build/installed \
+		MAILKEEP_BUILD_TWICE=1 $(BIN)/python -m pytest -m packaging tests/packaging
+
 faults: setup test-packages ## Kill, cut, break and lose the product ROUNDS times, and look for lost mail
 	$(BIN)/python -m tests.faults --rounds $(ROUNDS)
 	MAILKEEP_FAULT_STEP=1 MAILKEEP_RESTORE_KILLS=$(ROUNDS) $(BIN)/python -m pytest -q tests/unit/index/test_index_faults.py \
-		tests/unit/cloud/test_replicate_faults.py tests/unit/cloud/test_restore.py tests/faults/test_restore.py
+		tests/unit/cloud/test_replicate_faults.py tests/unit/cloud/test_restore.py tests/faults/test_restore.py \
+		tests/console/test_setup_terminal.py tests/faults/test_network.py
 
 fuzz: setup ## Feed INPUTS mutated messages to the readers
 	$(BIN)/python -m tests.fuzz --inputs $(INPUTS)
@@ -69,6 +87,19 @@ bench: setup ## Measure against the peers (Postfix, Dovecot, notmuch, borg)
 
 bench-scale: setup ## Project a million messages into 20 shards, and search them with memory for three
 	$(BIN)/python -m tests.bench.scale
+
+IMAGE_PACKAGES := mmdebstrap debian-archive-keyring fakeroot qemu-utils fdisk e2fsprogs dosfstools mtools
+TEST_IMAGE_PACKAGES := qemu-system-x86 ovmf openssh-client swaks dosfstools mtools
+
+image: setup ## Build the virtual machine (qcow2, VMDK, OVA) in build/, of the package DEB or of one made now
+	@packaging/need $(IMAGE_PACKAGES)
+	$(if $(DEB),,$(MAKE) deb)
+	$(BIN)/python packaging/vm/build.py --out build --deb $(or $(DEB),$$(ls -t build/mailkeep_*_amd64.deb | head -n 1))
+
+test-image: setup ## Start IMAGE (else the last one built) in qemu and use it; writes docs/pictures/tty1.png
+	@packaging/need $(TEST_IMAGE_PACKAGES)
+	MAILKEEP_IMAGE=$(or $(IMAGE),$$(ls -t build/mailkeep-*.qcow2 | head -n 1)) MAILKEEP_IMAGE_PICTURE=docs/pictures/tty1.png \
+		$(BIN)/python -m pytest -m packaging tests/packaging/test_image.py
 
 clean: ## Remove what can be made again (never an archive)
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -52,7 +52,7 @@ def restrict_filesystem(*, read: Iterable[Path], write: Iterable[Path]) -> bool:
     Paths that do not exist are passed over. Nothing may be executed any more, and no privileges be gained.
     Returns False where the kernel has no Landlock. Raises OSError if Landlock is there but refuses the rules.
     """
-    abi = _landlock_abi()
+    abi = landlock_version()
     if abi < 1:
         return False
     handled = _handled_rights(abi)
@@ -152,7 +152,8 @@ def _has_capability(number: int) -> bool:
     return False
 
 
-def _landlock_abi() -> int:
+def landlock_version() -> int:
+    """The version of the kernel's Landlock (its ABI); 0 where there is none."""
     try:
         return _syscall(_LANDLOCK_CREATE_RULESET, None, 0, _LANDLOCK_CREATE_RULESET_VERSION)
     except OSError as error:

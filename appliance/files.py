@@ -23,7 +23,7 @@ _MOST_BUFFERS = min(os.sysconf("SC_IOV_MAX"), 1024)
 class Files:
     """One method for each call; every one raises OSError as the system gives it."""
 
-    def create(self, path: Path, mode: int = 0o640) -> int:
+    def create(self, path: Path, mode: int = 0o660) -> int:
         """A new, empty file, open for reading and writing; FileExistsError where the name is taken."""
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
 
@@ -63,7 +63,7 @@ class Files:
         finally:
             os.close(descriptor)
 
-    def make_directory(self, path: Path, mode: int = 0o750) -> None:
+    def make_directory(self, path: Path, mode: int = 0o770) -> None:
         """A new directory; FileExistsError where the name is taken."""
         path.mkdir(mode)
 

@@ -7,6 +7,7 @@ all run under one user (docs/decisions/0022).
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import logging
 import resource
@@ -32,7 +33,8 @@ def confine_worker(data: Path) -> bool:
     readable = (settings_path(data).parent, data / "tls")
     for folder in (*writable, *readable):
         folder.mkdir(mode=0o750, parents=True, exist_ok=True)
-    FILES.sync_directory(data)
+    with contextlib.suppress(PermissionError):  # another user's, who has made these folders and synced them
+        FILES.sync_directory(data)
     confine.die_with_parent()  # a worker that outlives its supervisor would write beside its successor
     confine.limit(files=most_open_files())
     confine.undumpable()

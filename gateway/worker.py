@@ -15,6 +15,7 @@ from pathlib import Path
 import msgspec
 
 from appliance.errors import MailkeepError
+from appliance.host.notify import Notifier
 from appliance.mail.published import roll_path
 from appliance.store.rolling import RollRequests
 from appliance.store.writer import LogWriter
@@ -32,7 +33,9 @@ _BACKLOG = 512  # connections that the kernel keeps waiting
 _PUBLISH_EVERY = 1.0  # seconds
 _SWEEP_EVERY = 5.0  # or four times in each idle time-out, where that is more often
 _ROLL_EVERY = 30.0
+_ALIVE_EVERY = 1.0
 _LOOK_FOR_ROLL_EVERY = 0.2
+_PATIENCE = 2.0  # with a client that came just before the end and says nothing
 
 
 class Options(msgspec.Struct, frozen=True):
@@ -49,10 +52,18 @@ class Worker:
     """Everything of one worker process that lives on its event loop."""
 
     def __init__(
-        self, options: Options, writer: LogWriter, loop: asyncio.AbstractEventLoop, *, confined: bool = False
+        self,
+        options: Options,
+        writer: LogWriter,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        confined: bool = False,
+        notifier: Notifier | None = None,
     ) -> None:
+        """``notifier`` hears that the worker listens, that its loop goes round, and that it ends."""
         self.counters = Counters(options.worker, started_at=time.time_ns() // 1000)
         self.counters.confined = confined
+        self._notifier = notifier or Notifier()
         self._options = options
         self._writer = writer
         self._loop = loop
@@ -71,13 +82,16 @@ class Worker:
             self._loop.create_task(self._every(min(_SWEEP_EVERY, self._options.idle_timeout / 4), self._sweep)),
             self._loop.create_task(self._every(_ROLL_EVERY, self._roll)),
             self._loop.create_task(self._every(_LOOK_FOR_ROLL_EVERY, self._roll_if_asked)),
+            self._loop.create_task(self._every(_ALIVE_EVERY, self._notifier.alive)),
         ]
         self._context()
         self._publish()
         log.info("worker %d listens", self._options.worker)
+        self._notifier.ready()
         try:
             await stop.wait()
         finally:
+            self._notifier.stopping()
             for server in servers:
                 server.close()
             await self._drain()
@@ -94,8 +108,8 @@ class Worker:
         return self._certificate.context(self._doors.settings.tls)
 
     async def _drain(self) -> None:
-        """421 to whoever is between messages, an answer first to whoever is inside one, within the grace
-        time."""
+        """421 to whoever is between messages, an answer first to whoever is inside one or has just come, within
+        the grace time."""
         for session in tuple(self._sessions):
             session.drain()
         await self._until_no_session(self._options.grace)
@@ -106,6 +120,10 @@ class Worker:
     async def _until_no_session(self, seconds: float) -> None:
         deadline = self._loop.time() + seconds
         while self._sessions and self._loop.time() < deadline:
+            self._notifier.alive()
+            slow = self._loop.time() - _PATIENCE
+            for session in tuple(self._sessions):
+                session.drain(now=session.last_active < slow)
             await asyncio.sleep(0.02)
 
     def _close(self) -> None:

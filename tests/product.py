@@ -57,6 +57,8 @@ class Product:
         self.smtp, self.http, self.pop3s = free_port(), free_port(), free_port()
         self.pulls = False
         """Whether ``serve`` lets mailboxes be pulled, on the port ``pop3s``."""
+        self.redirect = 0
+        """The port that sends browsers to HTTPS and answers an authority's challenges; 0 for none."""
         self._serve: subprocess.Popen[str] | None = None
 
     @classmethod
@@ -135,6 +137,7 @@ class Product:
             *(str(MAILKEEP), "--data", str(self.data), *(["--passphrase-stdin"] if given else [])),
             *("serve", "--smtp", f"127.0.0.1:{self.smtp}", "--http", f"127.0.0.1:{self.http}", "--allow-plain-swap"),
             *(("--pop3s", f"127.0.0.1:{self.pop3s}") if self.pulls else ()),
+            *(("--redirect", f"127.0.0.1:{self.redirect}") if self.redirect else ()),
         ]
         with self.log.open("ab") as log:
             self._serve = subprocess.Popen(

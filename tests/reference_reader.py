@@ -478,6 +478,7 @@ READABLE = {
         "invitation": {"code_hash", "user_id"},
         "mailbox": {"id", "address", "state", "unknown", "networks", "aliases", "catch_all"},
         "door": {"address", "mailbox"}, "erased": {"record", "mailbox"}, "timestamping": set(),
+        "certificate": set(), "watch": {"mailbox", "rule"}, "notifying": set(), "metrics_token": {"token_hash"},
         "remote": {"name"}, "replication": set(), "gateway": {"hostname"},
         "hold": {"id", "archive"}, "audit": {"by", "action"}, "session": {"token_hash", "user_id"},
     },

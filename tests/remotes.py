@@ -6,6 +6,7 @@
         target.restart()    # and is there again, on the same port
 
 With ``faults=True`` a proxy stands between, which can cut, slow down, refuse and pretend to be full (``target.proxy``).
+With ``within`` the server runs in a network namespace of its own, whose line can go down (``tests/namespaces.py``).
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from typing import Literal
 import msgspec
 
 from appliance.cloud.remote import RemoteConfig
+from tests.namespaces import Namespace
 
 RCLONE = Path(sys.executable).with_name("rclone")
 USER, PASSWORD = "replica-user", "replica-password-7Qx"
@@ -47,6 +49,7 @@ class Target:
     proxy: FaultProxy | None = None
     command: Sequence[str] = ()
     environment: dict[str, str] = field(default_factory=dict)
+    host: str = "127.0.0.1"
     port: int = 0
     log: Path | None = None
     server: subprocess.Popen[bytes] | None = None
@@ -77,10 +80,10 @@ class Target:
             )
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline and self.server.poll() is None:
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
+            with contextlib.suppress(OSError), socket.create_connection((self.host, self.port), 1):
                 return
             time.sleep(0.02)
-        raise AssertionError(f"{self.command[1]} {self.command[2]} did not start; see {self.log}")
+        raise AssertionError(f"{' '.join(self.command)} did not start; see {self.log}")
 
 
 class FaultProxy:
@@ -217,7 +220,7 @@ def local_target(folder: Path) -> AbstractContextManager[Target]:
     return contextlib.nullcontext(Target(RemoteConfig("local", "local", {}, path=str(place)), place))
 
 
-def s3_target(folder: Path, *, faults: bool = False) -> AbstractContextManager[Target]:
+def s3_target(folder: Path, *, faults: bool = False, within: Namespace | None = None) -> AbstractContextManager[Target]:
     """`rclone serve s3`, with a bucket in it."""
     options = {"provider": "Rclone", "access_key_id": ACCESS_KEY, "secret_access_key": SECRET_KEY}
     return _served(
@@ -227,10 +230,13 @@ def s3_target(folder: Path, *, faults: bool = False) -> AbstractContextManager[T
         address="endpoint",
         environment={"RCLONE_AUTH_KEY": f'"{ACCESS_KEY},{SECRET_KEY}"'},
         faults=faults,
+        within=within,
     )
 
 
-def webdav_target(folder: Path, *, faults: bool = False) -> AbstractContextManager[Target]:
+def webdav_target(
+    folder: Path, *, faults: bool = False, within: Namespace | None = None
+) -> AbstractContextManager[Target]:
     """`rclone serve webdav`."""
     return _served(
         "webdav",
@@ -239,38 +245,46 @@ def webdav_target(folder: Path, *, faults: bool = False) -> AbstractContextManag
         address="url",
         environment={"RCLONE_USER": USER, "RCLONE_PASS": PASSWORD},
         faults=faults,
+        within=within,
     )
 
 
-def sftp_target(folder: Path, *, faults: bool = False) -> AbstractContextManager[Target]:
+def sftp_target(
+    folder: Path, *, faults: bool = False, within: Namespace | None = None
+) -> AbstractContextManager[Target]:
     """`rclone serve sftp`. Its proxy can cut, hang, slow down; the faults of HTTP mean nothing to it."""
     return _served(
         "sftp",
         folder,
-        RemoteConfig("sftp", "sftp", {"host": "127.0.0.1", "user": USER, "pass": PASSWORD}, path=f"{BUCKET}/box"),
+        RemoteConfig("sftp", "sftp", {"user": USER, "pass": PASSWORD}, path=f"{BUCKET}/box"),
         address="port",
         environment={"RCLONE_USER": USER, "RCLONE_PASS": PASSWORD},
         faults=faults,
+        within=within,
     )
 
 
 @contextlib.contextmanager
 def _served(
-    kind: str, folder: Path, config: RemoteConfig, *, address: str, environment: dict[str, str], faults: bool
-) -> Iterator[Target]:
+    kind: str, folder: Path, config: RemoteConfig, *, address: str, environment: dict[str, str], faults: bool,
+    within: Namespace | None,
+) -> Iterator[Target]:  # fmt: skip
     place = folder / kind
     (place / BUCKET).mkdir(parents=True, exist_ok=True)
     port = _free_port()
+    host = within.address if within else "127.0.0.1"
     target = Target(
         config,
         place / config.path,
         command=(
-            *(str(RCLONE), "serve", kind, str(place), "--addr", f"127.0.0.1:{port}"),
+            *(within.command if within else ()),
+            *(str(RCLONE), "serve", kind, str(place), "--addr", f"{host}:{port}"),
             *("--config", "", "--cache-dir", str(folder / f"{kind}-cache"), "--vfs-cache-mode", "off"),
             # Tests change what lies there behind the server's back. With 0s each folder keeps a processor busy.
             *("--dir-cache-time", "10ms"),
         ),
         environment={"HOME": str(folder), "PATH": os.environ.get("PATH", ""), **environment},
+        host=host,
         port=port,
         log=folder / f"{kind}.log",
     )
@@ -279,8 +293,9 @@ def _served(
         if faults:
             target.proxy = FaultProxy(port)
         at = target.proxy.port if target.proxy else port
-        place_of = {"endpoint": f"http://127.0.0.1:{at}", "url": f"http://127.0.0.1:{at}", "port": str(at)}
-        target.config = msgspec.structs.replace(config, options={**config.options, address: place_of[address]})
+        web = f"http://{host}:{at}"
+        place_of = {"endpoint": {"endpoint": web}, "url": {"url": web}, "port": {"host": host, "port": str(at)}}
+        target.config = msgspec.structs.replace(config, options={**config.options, **place_of[address]})
         yield target
     finally:
         if target.proxy:

@@ -6,7 +6,6 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from appliance.cli import setup
 from appliance.mail.facts import Provenance
 from appliance.services import api, mailboxes, reading, searching, users
 from appliance.services.archive import Archive
@@ -15,6 +14,7 @@ from appliance.services.dispatch import Dispatcher
 from appliance.services.paths import Paths
 from appliance.services.principal import KEYHOLDER, Principal, View
 from appliance.services.projecting import Projecting
+from appliance.services.setup.create import create
 from appliance.services.unlock import unlock
 from appliance.services.users import create_from_mail, find_user
 from appliance.services.verifying import Checked
@@ -31,7 +31,7 @@ class ScratchArchive:
 
     def __init__(self, folder: Path, *, unknown: str = "keep", domains: Iterable[str] = ()) -> None:
         self.paths = Paths(folder / "data")
-        self.created = setup.create(self.paths, passphrase=None, keyfile=True, administrator=True, hostname="box.test")
+        self.created = create(self.paths, passphrase=None, keyfile=True, administrator=True, hostname="box.test")
         self.open()
         self.mailbox = mailboxes.mailbox_create(
             self.archive, BOX, name="Journal", address=DOOR, unknown=unknown, domains=tuple(domains)

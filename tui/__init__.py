@@ -1,1 +1,1 @@
-"""The console of the box: set-up, then daily operation, on its own screen or over SSH (Textual)."""
+"""The console: the product on the box's own screen and over SSH. It asks the services and holds nothing itself."""

@@ -2,6 +2,7 @@
 
 One process with uvicorn, which prints ``ready`` when it listens. Before it listens for anybody it gives up reading
 everything but its own code, the certificate and the archiver's socket. Plain HTTP is served on a loopback only.
+systemd hands it sockets with the name ``https``, or ``http`` for the one that only redirects, instead of a place.
 """
 
 from __future__ import annotations
@@ -22,11 +23,15 @@ import uvicorn
 
 from appliance import confine
 from appliance.errors import MailkeepError, UsageError
+from appliance.host import logs
+from appliance.host.notify import Notifier
+from appliance.host.sockets import inherited
 from appliance.services.client import ArchiveClient
 from webadmin.app import create_app
 from webadmin.redirect import redirect_to_https
 
 _SOCKET = Path("run", "web", "archive.sock")
+_CHALLENGES = Path("run", "acme")
 _CERTIFICATE_CHECK = 60.0  # seconds between looks at the certificate file
 
 
@@ -34,12 +39,15 @@ def main(arguments: list[str] | None = None) -> int:
     """Serve until stopped; the exit code."""
     options = read_options(arguments)
     confine.die_with_parent()
-    logging.basicConfig(level=logging.INFO, format="web: %(levelname)s %(message)s")
+    logs.set_up("redirect" if options.redirect_to is not None else "web")
+    notifier = Notifier.from_environment()
+    listeners = inherited().get("https" if options.redirect_to is None else "http", [])
     logging.getLogger("uvicorn").setLevel(logging.WARNING)  # its start and stop are the supervisor's to tell
     try:
-        host, port = _endpoint(options.http)
+        host, port = _endpoint(options.http) if not listeners else ("", 0)
         if options.redirect_to is None:
-            _check_safe(host, options.tls_cert)
+            for place in [listener.getsockname()[0] for listener in listeners] or [host]:
+                _check_safe(place, options.tls_cert)
     except MailkeepError as error:
         print(error.message, file=sys.stderr)
         return 2
@@ -62,29 +70,43 @@ def main(arguments: list[str] | None = None) -> int:
     if config.ssl is not None:
         config.ssl.minimum_version = ssl.TLSVersion.TLSv1_2
     confine_to_own_files(options)
-    asyncio.run(_serve(config, options))
+    asyncio.run(_serve(config, options, listeners, notifier))
     return 0
 
 
 def _application(options: argparse.Namespace) -> Any:
     if options.redirect_to is not None:
-        return redirect_to_https(options.redirect_to)
+        return redirect_to_https(options.redirect_to, options.data / _CHALLENGES)
     return create_app(ArchiveClient(options.data / _SOCKET), secure=options.tls_cert is not None)
 
 
 class _Server(uvicorn.Server):
-    """Says ``ready`` on its standard output as soon as it listens, for whoever started it."""
+    """Tells whoever started it as soon as it listens, and that its loop goes round."""
+
+    def __init__(self, config: uvicorn.Config, notifier: Notifier) -> None:
+        super().__init__(config)
+        self._notifier = notifier
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started:
-            print("ready", flush=True)
+            self._notifier.ready()
+
+    async def on_tick(self, counter: int) -> bool:
+        self._notifier.alive()
+        return await super().on_tick(counter)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._notifier.stopping()
+        await super().shutdown(sockets)
 
 
-async def _serve(config: uvicorn.Config, options: argparse.Namespace) -> None:
+async def _serve(
+    config: uvicorn.Config, options: argparse.Namespace, listeners: list[socket.socket], notifier: Notifier
+) -> None:
     watcher = asyncio.create_task(_watch_certificate(config, options))
     try:
-        await _Server(config).serve()
+        await _Server(config, notifier).serve(listeners or None)
     finally:
         watcher.cancel()
         with contextlib.suppress(asyncio.CancelledError):
@@ -112,7 +134,7 @@ def read_options(arguments: list[str] | None) -> argparse.Namespace:
     """What the command line says; exits with a usage text where it makes no sense."""
     parser = argparse.ArgumentParser(prog="python -m webadmin", description="The web face of mailkeep.")
     parser.add_argument("--data", type=Path, required=True, help="the data directory")
-    parser.add_argument("--http", required=True, metavar="HOST:PORT", help="where to listen")
+    parser.add_argument("--http", default="", metavar="HOST:PORT", help="where to listen")
     parser.add_argument("--tls-cert", type=Path, help="certificate chain, PEM")
     parser.add_argument("--tls-key", type=Path, help="private key, PEM")
     parser.add_argument("--redirect-to", type=int, metavar="PORT", help="only send browsers to HTTPS on this port")
@@ -146,6 +168,8 @@ def _is_loopback(host: str) -> bool:
 def confine_to_own_files(options: argparse.Namespace) -> bool:
     """Give up all files but code, certificate and the archiver's socket; False where the kernel cannot do that.
 
+    What only sends browsers to HTTPS keeps, beside its code, the answers to an authority's challenges.
+
     This process faces the network and makes pages of what strangers wrote, so it is not to be trusted with more.
     """
     confine.undumpable()
@@ -153,10 +177,9 @@ def confine_to_own_files(options: argparse.Namespace) -> bool:
     code = (Path(sys.prefix), Path(sys.base_prefix), here.parent / "appliance", here)
     system = ("/usr/lib", "/usr/share/zoneinfo", "/etc/localtime", "/etc/hosts", "/dev/urandom", "/dev/null")
     tls = [path.parent for path in (options.tls_cert, options.tls_key) if path is not None]
-    in_force = confine.restrict_filesystem(
-        read=[*code, *map(Path, system), *tls],
-        write=[options.data / _SOCKET.parent],
-    )
+    own = [options.data / _SOCKET.parent] if options.redirect_to is None else []
+    challenges = [] if options.redirect_to is None else [options.data / _CHALLENGES]
+    in_force = confine.restrict_filesystem(read=[*code, *map(Path, system), *tls, *challenges], write=own)
     if not in_force:
         logging.warning("this kernel has no Landlock: the web process is not confined to its own files")
     return in_force

@@ -12,7 +12,7 @@ from litestar.static_files import create_static_files_router
 from litestar.template import TemplateConfig
 
 from appliance.services.client import ArchiveClient
-from webadmin import admin, api, auth, portal, problems, security
+from webadmin import admin, api, auth, monitoring, portal, problems, security
 from webadmin.api.problems import for_programs
 from webadmin.cookies import Cookies
 from webadmin.csrf import FormTokens
@@ -32,7 +32,14 @@ def create_app(client: ArchiveClient, *, secure: bool = False) -> Litestar:
             await client.close()
 
     return Litestar(
-        route_handlers=[*auth.routers(), *portal.routers(), *admin.routers(), *api.routers(), _static()],
+        route_handlers=[
+            *auth.routers(),
+            *portal.routers(),
+            *admin.routers(),
+            *api.routers(),
+            *monitoring.routers(),
+            _static(),
+        ],
         template_config=TemplateConfig(engine=JinjaTemplateEngine.from_environment(environment())),
         state=State({"archive": client, "cookies": Cookies(secure=secure)}),
         middleware=[FormTokens()],

@@ -49,6 +49,12 @@ NOTES = {
     "run-begun": "It was begun, or begins as soon as what is under way there has ended.",
     "run-stopped": "It was asked to stop. What was uploaded is not uploaded again by the next run.",
     "replicas-changed": "The settings were changed.",
+    "alarm-seen": "It is noted that you have seen it. You are told again if it gets worse, and when it is over.",
+    "alarm-over": "That alarm is over by now.",
+    "silence-set": "The rule was changed.",
+    "notifications-set": "The settings were changed. Send a test to see whether it works.",
+    "metrics-token-removed": "The token reads nothing any more. Metrics are read on the box only.",
+    "certificate-changed": "The new certificate is in use within a minute; then this page may ask you to trust it.",
 }
 
 

@@ -9,6 +9,7 @@ from litestar import Request
 from litestar.connection import ASGIConnection
 
 from appliance.errors import ForbiddenError, SignInError
+from appliance.host.sockets import plain_ip
 from appliance.services import api
 from appliance.services.client import ArchiveClient
 from webadmin import cookies
@@ -48,7 +49,7 @@ def token_of(connection: ASGIConnection[Any, Any, Any, Any]) -> str:
 
 def address_of(connection: ASGIConnection[Any, Any, Any, Any]) -> str:
     """The browser's network address, for the limits on guessing and for the audit trail."""
-    return connection.client.host if connection.client else ""
+    return plain_ip(connection.client.host) if connection.client else ""
 
 
 async def visit(request: Request[Any, Any, Any]) -> Visit:

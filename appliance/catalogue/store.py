@@ -96,12 +96,15 @@ class Catalogue:
     def __init__(self, path: Path, *, files: Files = FILES) -> None:
         self._path = path
         self._files = files
+        self._held: dict[Path, int] = {}
         self._engine = open_database(path)
         migrate(self._engine, Path(__file__).parent / "migrations", NEWEST_REVISION)
 
     def close(self) -> None:
         """Close all connections."""
         self._engine.dispose()
+        while self._held:
+            self._files.close(self._held.popitem()[1])
 
     def sync(self) -> None:
         """Return when all that was committed is on disk, which a commit does not wait for. Raises OSError.
@@ -109,14 +112,15 @@ class Catalogue:
         What SQLite has not yet moved into the database is in its log (https://www.sqlite.org/wal.html).
         """
         for path in (self._path, self._path.with_name(self._path.name + "-wal")):
-            try:
-                descriptor = self._files.open(path)
-            except FileNotFoundError:
-                continue
-            try:
-                self._files.sync_data(descriptor)
-            finally:
-                self._files.close(descriptor)
+            # Held until the connections are closed: closing any descriptor of a file gives up the locks that this
+            # process has on it, SQLite's too, and another process that ends would take the log away from under us
+            # (https://www.sqlite.org/howtocorrupt.html, section 2.2).
+            if path not in self._held:
+                try:
+                    self._held[path] = self._files.open(path)
+                except FileNotFoundError:
+                    continue
+            self._files.sync_data(self._held[path])
         self._files.sync_directory(self._path.parent)
 
     @contextmanager

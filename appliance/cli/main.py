@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -12,11 +13,13 @@ from pathlib import Path
 import click
 
 from appliance import __version__
-from appliance.cli import setup
+from appliance.cli.alarms import alarms, health
 from appliance.cli.compacting import compact
+from appliance.cli.console import console
 from appliance.cli.doctor import doctor
 from appliance.cli.keys import lock, slot, unlock
 from appliance.cli.mailboxes import mailbox
+from appliance.cli.notifying import metrics, notify, support_bundle
 from appliance.cli.output import errors_in_words, iso, moment, say, size, table, with_json
 from appliance.cli.proofs import proof, timestamp, verify
 from appliance.cli.recovery_key import require_same, show_recovery_key, type_back
@@ -24,26 +27,34 @@ from appliance.cli.remotes import remote, replica, replicate
 from appliance.cli.restoring import restore
 from appliance.cli.searching import QueryCommand, search_pages
 from appliance.cli.service_key import service_key
+from appliance.cli.setup import setup
 from appliance.cli.state import State
+from appliance.cli.tls import tls
 from appliance.cli.users import user
 from appliance.errors import UnavailableError, UsageError
 from appliance.services import api
 from appliance.services.box import OwnBox, RunningBox
 from appliance.services.local import Idle
 from appliance.services.paths import Paths
+from appliance.services.setup.create import create
 from appliance.services.unlock import Secret
 
-DEFAULT_DATA = Path("/var/lib/mailkeep")
+DEFAULT_DATA = Path("/var/lib/mailkeep/archive")
 WAIT_PAUSE = 0.1
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="mailkeep")
-@click.option("--data", type=click.Path(path_type=Path), default=DEFAULT_DATA, show_default=True, help="Data folder.")
+@click.option(
+    # Who may use the command line may not read the folder itself: the archiver answers.
+    "--data", type=click.Path(path_type=Path, readable=False), default=DEFAULT_DATA, show_default=True,
+    help="Data folder.",
+)  # fmt: skip
 @click.option("--passphrase-stdin", is_flag=True, help="Read the passphrase from standard input.")
 @click.pass_context
 def main(context: click.Context, data: Path, passphrase_stdin: bool) -> None:
     """mailkeep: a complete, searchable, tamper-evident mail archive that you own."""
+    os.umask(os.umask(0o077) | 0o007)  # what is made of an archive here is nobody else's
     secret = Secret(passphrase=sys.stdin.readline().rstrip("\n")) if passphrase_stdin else None
     context.obj = State(data, secret)
 
@@ -59,7 +70,7 @@ def main(context: click.Context, data: Path, passphrase_stdin: bool) -> None:
 def init(state: State, unattended: bool, hostname: str, as_json: bool) -> None:
     """Make a new archive and print its recovery key."""
     passphrase = None if unattended else state.secret.passphrase if state.secret else _new_passphrase()
-    created = setup.create(
+    created = create(
         state.paths, passphrase=passphrase, keyfile=unattended, administrator=unattended, hostname=hostname
     )
     if as_json:
@@ -107,6 +118,13 @@ main.add_command(lock)
 main.add_command(unlock)
 main.add_command(slot)
 main.add_command(doctor)
+main.add_command(alarms)
+main.add_command(health)
+main.add_command(notify)
+main.add_command(metrics)
+main.add_command(support_bundle)
+main.add_command(console)
+main.add_command(tls)
 main.add_command(verify)
 main.add_command(proof)
 main.add_command(timestamp)
@@ -116,6 +134,7 @@ main.add_command(remote)
 main.add_command(replicate)
 main.add_command(replica)
 main.add_command(service_key)
+main.add_command(setup)
 
 
 @main.command(cls=QueryCommand)

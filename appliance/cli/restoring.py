@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 import tempfile
 import time
@@ -10,25 +9,24 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
-from types import FrameType
 
 import click
 
 from appliance.cli.following import show
-from appliance.cli.output import errors_in_words, moment, say, size, table, with_json
+from appliance.cli.output import errors_in_words, say, size, with_json
 from appliance.cli.remote_options import read_options
+from appliance.cli.restore_output import rate, shown, tell_end, tell_generations, tell_prepared, tell_status
 from appliance.cli.state import State
 from appliance.cloud.backends import check_config
-from appliance.cloud.filling import CHECKING
 from appliance.cloud.rclone import Rclone
-from appliance.cloud.recovering import Surveyed, find_keys, survey
+from appliance.cloud.recovering import find_keys, survey
 from appliance.cloud.remote import Remote, RemoteConfig
 from appliance.cloud.restore import Prepared, fill, prepare
 from appliance.cloud.restore_state import RestoreFolder, RestoreStatus
 from appliance.cloud.sorting import Span
-from appliance.errors import ConflictError, UsageError
+from appliance.errors import ConflictError, KeyringError, UsageError
 from appliance.services.archive import Archive
-from appliance.services.principal import Principal
+from appliance.services.restored import note_restore
 from appliance.services.unlock import Secret, unlock
 
 NAME = "replica"
@@ -99,20 +97,19 @@ def restore(
     with _remote(kind, context.meta[NAME]) as remote:
         if lists:
             found = survey(remote, find_keys(remote, key))
-            return _tell_generations(found, as_json=as_json)
+            return tell_generations(found, as_json=as_json)
         state: State = context.obj
-        with _shown() as progress:
+        with shown() as progress:
             prepared = prepare(
                 state.paths.data, remote, key, generation=generation, mailbox=mailbox, span=_span(since, until),
                 keyfile=None if no_keyfile else state.paths.keyfile, progress=progress,
             )  # fmt: skip
-        if prepared.is_new:
-            _note(state, key, prepared.status)
-        _tell_prepared(prepared, state.paths.data, as_json=as_json)
+        _note(state, key)
+        tell_prepared(prepared, state.paths.data, as_json=as_json)
         if no_wait:
             return say(prepared.status) if as_json else None
         status = _fill(state.paths.data, remote, prepared)
-    say(status) if as_json else _tell_end(status)
+    say(status) if as_json else tell_end(status)
     sys.exit(0 if status.state == "complete" else 1)
 
 
@@ -125,68 +122,7 @@ def status(state: State, as_json: bool) -> None:
     now = RestoreFolder(state.paths.data).status()
     if as_json:
         return say(now)
-    for name, value in (
-        ("State", _STATES[now.state]),
-        ("Generation", f"{now.generation} of {moment(int(now.at))}, {now.records} records"),
-        ("Chain head", f"{now.chain_number} {now.chain_head}"),
-        ("Receiving", f"since {moment(int(now.ready_at))}" if now.ready_at else "not yet"),
-        ("Still to come", f"{now.files_left} of {now.files} volumes, {size(now.bytes_left)}{_rate(now)}"),
-        ("On replica", f"{now.on_replica_only} volumes, which come when a message of theirs is opened"),
-        ("Ended", moment(int(now.ended_at)) if now.ended_at else "not yet"),
-    ):
-        click.echo(f"{name + ':':<15}{value}")
-    _tell_trouble(now)
-    return None
-
-
-_STATES = {
-    "preparing": "not ready to receive mail; the same `mailkeep restore` goes on with it",
-    "filling": "working, and volumes come down",
-    "complete": "complete, and everything is whole",
-    "incomplete": "INCOMPLETE: see below",
-}
-
-
-class _Shown:
-    """The progress of a restore on a terminal; Ctrl-C stops it."""
-
-    def __init__(self) -> None:
-        self._stopped = False
-        self._what = ""
-        self._first = 0
-        self._begun = time.monotonic()
-
-    def report(self, done: int, total: int, what: str) -> None:
-        """As ``Progress``."""
-        now = time.monotonic()
-        if what != self._what or done < self._first:
-            self._what, self._first, self._begun = what, done, now
-        if what == CHECKING:
-            return show(f"{done} of {total} {what}")
-        rate = (done - self._first) / (now - self._begun) if now > self._begun else 0.0
-        left = f", {_clock((total - done) / rate)} left" if rate else ""
-        return show(f"{what}: {size(done)} of {size(total)}, {size(rate)}/s{left}")
-
-    def stopped(self) -> bool:
-        """As ``Progress``."""
-        return self._stopped
-
-    def stop(self, _signal: int, _frame: FrameType | None) -> None:
-        """For Ctrl-C; a second one ends it at once."""
-        if self._stopped:
-            raise KeyboardInterrupt
-        self._stopped = True
-
-
-@contextmanager
-def _shown() -> Iterator[_Shown]:
-    shown = _Shown()
-    before = signal.signal(signal.SIGINT, shown.stop)
-    try:
-        yield shown
-    finally:
-        signal.signal(signal.SIGINT, before)
-        show("")
+    return tell_status(now)
 
 
 @contextmanager
@@ -223,15 +159,14 @@ def _span(since: datetime | None, until: datetime | None) -> Span:
     )
 
 
-def _note(state: State, key: str, restored: RestoreStatus) -> None:
+def _note(state: State, key: str) -> None:
     """The first line of the restored archive's audit trail says where it comes from."""
-    archive = Archive(state.paths, unlock(state.paths, Secret(recovery_key=key)))
     try:
-        what = (
-            f"generation {restored.generation} of epoch {restored.epoch}, {restored.records} records, chain head "
-            f"{restored.chain_number} {restored.chain_head}"
-        )
-        archive.note(Principal(id="system"), "archive.restore", what)
+        archive = Archive(state.paths, unlock(state.paths, Secret(recovery_key=key)))
+    except (ConflictError, KeyringError):
+        return  # it is in use, or was and has another recovery key since: its archiver has written the line
+    try:
+        note_restore(archive)
     finally:
         archive.close()
 
@@ -241,90 +176,11 @@ def _fill(data: Path, remote: Remote, prepared: Prepared) -> RestoreStatus:
     folder = RestoreFolder(data)
     while True:
         try:
-            with _shown() as progress:
+            with shown() as progress:
                 return fill(data, remote, prepared.keys, progress).status
         except ConflictError:
             status = folder.status()
             if status.state != "filling":
                 return status
-            show(f"mail: {size(status.bytes_left)} to come{_rate(status)}")
+            show(f"mail: {size(status.bytes_left)} to come{rate(status)}")
             time.sleep(PAUSE)
-
-
-def _tell_generations(found: Surveyed, *, as_json: bool) -> None:
-    if as_json:
-        return say(
-            {
-                "generations": [
-                    {
-                        "generation": one.number, "epoch": one.epoch, "at": one.at / 1e6, "records": one.records,
-                        "chain_number": one.chain_number, "chain_head": one.chain_head.hex(),
-                    }
-                    for one in found.generations
-                ],
-                "warnings": list(found.warnings),
-            }
-        )  # fmt: skip
-    table(
-        ("GENERATION", "EPOCH", "UP TO", "RECORDS", "CHAIN HEAD"),
-        (
-            (
-                one.number,
-                one.epoch,
-                moment(one.at // 1_000_000),
-                one.records,
-                f"{one.chain_number} {one.chain_head.hex()}",
-            )
-            for one in found.generations
-        ),
-    )
-    for warning in found.warnings:
-        click.echo(f"WARNING: {warning}", err=True)
-    return None
-
-
-def _tell_prepared(prepared: Prepared, data: Path, *, as_json: bool) -> None:
-    if as_json:
-        return
-    now = prepared.status
-    click.echo(f"Generation {now.generation}: everything that was acknowledged until {moment(int(now.at))}.")
-    click.echo(f"{now.records} records. The chain of seals ends with number {now.chain_number}:")
-    click.echo(f"  {now.chain_head}")
-    click.echo("Compare that with what you noted last: an older state of the whole replica looks just like it.")
-    _tell_trouble(now)
-    click.echo(f"\nMail can be received now. Start:  mailkeep --data {data} serve")
-    if prepared.keyfile is not None:
-        click.echo(f"The box unlocks itself with {prepared.keyfile}. Leave that file out of backups.")
-    else:
-        click.echo("It starts locked: `mailkeep unlock` with the recovery key opens it. Add a passphrase then.")
-    click.echo(f"\n{now.files} volumes ({size(now.bytes)}) are still to come, the newest first.")
-
-
-def _tell_end(now: RestoreStatus) -> None:
-    _tell_trouble(now)
-    if now.state == "complete":
-        click.echo("Everything is there and whole: all volumes are as they were signed.")
-        if now.on_replica_only:
-            click.echo(f"{now.on_replica_only} volumes stay on the replica until a message of theirs is opened.")
-    else:
-        click.echo("The restore is not complete; see above. The same command tries again.")
-
-
-def _tell_trouble(now: RestoreStatus) -> None:
-    for name, lines in (
-        ("note", now.notes), ("not restored", now.quarantined), ("missing", now.missing), ("ERROR", now.errors)
-    ):  # fmt: skip
-        for line in lines:
-            click.echo(f"{name}: {line}", err=True)
-
-
-def _rate(now: RestoreStatus) -> str:
-    if now.seconds_left is None:
-        return ""
-    return f", {size(now.bytes_per_second)}/s, {_clock(now.seconds_left)} left"
-
-
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}"

@@ -11,11 +11,11 @@ import click
 
 from appliance.cli.supervise import Listen, Supervisor
 from appliance.errors import UnavailableError, UsageError
-from appliance.keys.certificate import ensure_certificate
-from appliance.mail import published
 from appliance.services import api
 from appliance.services.archive import load_keyring
 from appliance.services.box import RunningBox
+from appliance.services.certificates import prepare
+from appliance.services.mailboxes import told_hostname
 from appliance.services.paths import Paths
 from appliance.services.swap import require_memory_stays
 from appliance.services.unlock import Secret
@@ -29,7 +29,7 @@ def serve(
     """Run until SIGTERM or SIGINT. Without a secret on a box that has none the archive is locked at first."""
     load_keyring(paths)  # so that a folder without an archive is told at once
     require_memory_stays(paths.live, allow_plain_swap=allow_plain_swap)
-    certificate, key = ensure_certificate(paths.tls, _hostname(paths))
+    certificate, key = prepare(paths, told_hostname(paths))
     off_box = [place for place in listen.http if not _is_loopback(_place(place)[0])]
     tls = ["--tls-cert", str(certificate), "--tls-key", str(key)] if off_box else []
     for place in listen:
@@ -45,20 +45,16 @@ def serve(
         supervisor.stop()
 
 
-def _hostname(paths: Paths) -> str:
-    try:
-        return published.decode_settings(published.settings_path(paths.data).read_bytes()).hostname
-    except (OSError, ValueError):  # the archiver writes it anew when it starts
-        return socket.getfqdn()
-
-
 def _announce(paths: Paths, listen: Listen, scheme: str, *, as_json: bool) -> None:
     smtp, http = listen.smtp, listen.http
     box = RunningBox(paths.local_socket)
     unlocked = box.call("lock_state", api.LockState).unlocked
     code = box.call("setup_code", str) if unlocked else ""
     box.close()
-    places = {"smtp": list(smtp), "http": list(http), "pop3s": list(listen.pop3s), "pop3": list(listen.pop3)}
+    places = {
+        "smtp": list(smtp), "http": list(http), "pop3s": list(listen.pop3s), "pop3": list(listen.pop3),
+        "redirect": list(listen.redirect),
+    }  # fmt: skip
     paths.listening.write_text(json.dumps(places))
     if as_json:
         click.echo(json.dumps({"ready": True, "locked": not unlocked, **places, "setup_code": code}))

@@ -117,8 +117,7 @@ class AgentProcess(Process):
         command = [
             *(sys.executable, "-m", "appliance.keys.agent"),
             *("--keyring", str(paths.keyring), "--socket", str(paths.agent_socket)),
-            *("--secrets", str(paths.agent_socket.parent), "--pull-secret", str(paths.agent_secret("pull"))),
-            *("--replica-secret", str(paths.agent_secret("replica")), "--keyfile", str(paths.keyfile)),
+            *("--secrets", str(paths.agent_socket.parent), "--keyfile", str(paths.keyfile)),
         ]
         super().__init__("key agent", command, says_ready=True)
         self._passphrase = passphrase

@@ -37,6 +37,7 @@ class Additions:
         self._contents = base.contents
         self._elsewhere = base.elsewhere
         self._archives_changed = not base.sure
+        self._unsigned: set[str] = set()
         self.chain = (0, NO_PREVIOUS)
         """Number of the newest seal, and the SHA-256 of its file."""
         if base.manifest is not None:
@@ -66,6 +67,10 @@ class Additions:
             raise UnavailableError("Volumes are replaced faster than they can be replicated. It is tried again later.")
         if self._archives_changed:
             self._drop_replaced()
+        # One that another stands for goes, and takes its seal with it.
+        self._unsigned = {path for path in self._unsigned if self._run.files.exists(self._run.paths.data / path)}
+        if self._unsigned:
+            self._run.trouble.append(_not_replicated(sorted(self._unsigned)))
 
     def signed_hash(self, path: str) -> bytes | None:
         """The SHA-256 that a file of the log has by its seal, or that a good seal itself has; None without one."""
@@ -114,7 +119,10 @@ class Additions:
             return None
         seal = self._log.seal_of(one.path)
         if one.path.endswith(ARCHIVE_SUFFIX):
-            if seal is None or one.path not in standing.values():
+            if seal is None:
+                self._unsigned.add(one.path)
+                return None
+            if one.path not in standing.values():
                 return None
             return Item(one.path, one.size, seal.file_hash, self._replaced_records(seal))
         if seal is None:
@@ -162,6 +170,14 @@ def _unsigned(paths: Sequence[str]) -> DamageError:
         f"The seals of {', '.join(paths)} on this disk are damaged or missing, so nobody can tell which volumes these "
         "stand for. They stay in the replica, and the mail in them is safe there. `mailkeep verify` says more. Look at "
         "the disk's health."
+    )
+
+
+def _not_replicated(paths: Sequence[str]) -> DamageError:
+    return DamageError(
+        f"The seals of {', '.join(paths)} on this disk are damaged, so nobody can tell which volumes these stand for. "
+        "They were not replicated, and mail in them may exist on this disk only; everything else was. `mailkeep "
+        "verify` says more. Look at the disk's health, and put the seals back from a copy of the disk."
     )
 
 

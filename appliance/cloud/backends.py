@@ -15,6 +15,7 @@ from urllib.parse import unquote
 
 import msgspec
 
+from appliance import decoding
 from appliance.cloud.remote import RemoteConfig
 from appliance.errors import UsageError
 
@@ -448,7 +449,7 @@ def _check_numbers(config: RemoteConfig) -> None:
 
 def _is_token(value: str) -> bool:
     try:
-        return bool(msgspec.json.decode(value, type=dict[str, Any]).get("access_token"))
+        return bool(decoding.from_json(value, dict[str, Any]).get("access_token"))
     except msgspec.MsgspecError:
         return False
 
@@ -465,7 +466,7 @@ def _texts(value: str) -> Iterator[str]:
         yield found[1]
         yield unquote(found[1])
     try:
-        fields = msgspec.json.decode(value, type=dict[str, Any])
+        fields = decoding.from_json(value, dict[str, Any])
     except msgspec.MsgspecError:
         return
     yield from (text for key, text in fields.items() if isinstance(text, str) and is_secret(key))

@@ -11,6 +11,7 @@ from typing import Final
 
 import msgspec
 
+from appliance import decoding
 from appliance.cloud.clock import not_ahead
 from appliance.cloud.contents import Contents
 from appliance.cloud.manifests import ReplicaKeys, files_of, generation_names, inventory, kind_place
@@ -69,8 +70,8 @@ class CheckedFile:
         """What was saved last; nothing where that is not this version's or this archive's."""
         with contextlib.suppress(FileNotFoundError, DamageError, msgspec.DecodeError):
             sealed = read_file(self._files, self._folder / _NAME)
-            found = msgspec.msgpack.decode(
-                open_sealed(sealed, self._keys.sealing, kind_place("checked"), _NAME), type=Checked
+            found = decoding.from_msgpack(
+                open_sealed(sealed, self._keys.sealing, kind_place("checked"), _NAME), Checked
             )
             if found.version == VERSION:
                 return found
@@ -117,6 +118,24 @@ def remembered_files(
 ) -> dict[str, Placed] | None:
     """The files of the newest generation that this box wrote, but for those whose objects are known to be bad; None
     where this box does not remember. The remote is not asked. Raises OSError."""
+    contents = _remembered(paths, config, keys, files)
+    if contents is None:
+        return None
+    bad = State(paths, keys, files=files).bad()
+    return {one.path: one for one in contents if one.object not in bad}
+
+
+def lost_files(paths: ReplicaPaths, config: RemoteConfig, keys: ReplicaKeys, *, files: Files = FILES) -> list[Placed]:
+    """Of the newest generation that this box wrote, the files whose objects are known to be bad, and that are not on
+    this disk either: another replica may have them. The remote is not asked. Raises OSError."""
+    contents = _remembered(paths, config, keys, files)
+    bad = State(paths, keys, files=files).bad()
+    if contents is None or not bad:
+        return []
+    return [one for one in contents if one.object in bad and not files.exists(paths.data / one.path)]
+
+
+def _remembered(paths: ReplicaPaths, config: RemoteConfig, keys: ReplicaKeys, files: Files) -> Contents | None:
     state = State(paths, keys, files=files)
     written, sealed = state.load(), state.inventory()
     if written is None or sealed is None or not state.is_of(config):
@@ -126,5 +145,4 @@ def remembered_files(
     except DamageError:  # of another generation, after a crash
         return None
     contents.apply(written.manifest)
-    bad = state.bad()
-    return {one.path: one for one in contents if one.object not in bad}
+    return contents

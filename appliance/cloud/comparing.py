@@ -164,7 +164,7 @@ class Here:
         try:
             found = file_digest(self._files, self._volumes / name)
         except FileNotFoundError:
-            return self._lost(placed, name) if self._belongs_here(name) else None
+            return self._lost(placed, name) if self.belongs_here(name) else None
         except OSError as error:
             return _hurt(placed, f"cannot be read ({error.strerror or error})")
         if found == placed.hash:
@@ -188,7 +188,11 @@ class Here:
         )
         return ReplicaFinding("differs", placed.object, what, (placed.path,))
 
-    def _belongs_here(self, name: str) -> bool:
+    def belongs_here(self, name: str) -> bool:
+        """Whether a file, by its path below volumes/, is to be on this disk: not let go of, and not replaced.
+
+        Raises StorageError, DamageError.
+        """
         if name in self._absent.all():
             return False
         if self._chain is None:
@@ -202,7 +206,7 @@ class Here:
         return sealed_by(name) is not None
 
     def _lost(self, placed: Placed, name: str) -> ReplicaFinding | None:
-        if self._files.exists(self._volumes / name) or not self._belongs_here(name):
+        if self._files.exists(self._volumes / name) or not self.belongs_here(name):
             return None
         what = f"{placed.path} is not on this disk any more, though nobody let it go."
         return ReplicaFinding("lost-here", placed.path, what, (placed.path,), placed.records)

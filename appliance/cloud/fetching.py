@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import msgspec
 
-from appliance import framing
+from appliance import decoding, framing
 from appliance.errors import DamageError, MailkeepError, UnavailableError, UsageError
 from appliance.files import FILES, Files
 from appliance.framing import Failure
@@ -68,7 +68,7 @@ class Fetcher:
             connection.sendall(framing.pack(_Call("fetch", secret, {"path": path}), _LARGEST_ANSWER))
             with connection.makefile("rb") as stream:
                 raw = framing.read(stream, _LARGEST_ANSWER)
-        return msgspec.msgpack.decode(raw or b"", type=_Reply)
+        return decoding.from_msgpack(raw or b"", _Reply)
 
 
 def arriving(volumes: Path, path: str) -> Path:

@@ -19,7 +19,7 @@ from appliance.cloud.remote import Remote
 from appliance.cloud.restore_state import KEYRING, RestoreFolder, RestoreStatus, Restoring, Told
 from appliance.cloud.sorting import ROOT, place_in_chain
 from appliance.cloud.upload import Progress
-from appliance.errors import DamageError, NotFoundError, UnavailableError
+from appliance.errors import ConflictError, DamageError, NotFoundError, UnavailableError
 from appliance.files import FILES, Files
 from appliance.store.absent import AbsentFile, AbsentFiles
 from appliance.store.failures import storage_error
@@ -64,7 +64,8 @@ def fill(data: Path, remote: Remote, keys: ReplicaKeys, progress: Progress, *, f
     """
     folder = RestoreFolder(data, files=files)
     try:
-        folder.require_not_complete()
+        if folder.completed() is not None:
+            raise ConflictError(f"What was to be restored into {data} is there already: `mailkeep restore status`.")
         state = folder.load(keys)
         if not files.exists(data / KEYRING):
             raise UnavailableError(

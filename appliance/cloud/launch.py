@@ -17,7 +17,7 @@ def main() -> None:
     confine.die_with_parent()
     confine.no_new_privileges()
     confine.limit()
-    os.umask(0o027)  # as the store's own files: restored volumes are among those made
+    os.umask(os.umask(0o077) | 0o007)  # as the store's own files: restored volumes are among those made
     program = sys.argv[1]
     os.execv(program, sys.argv[1:])  # noqa: S606 - no shell is wanted
 

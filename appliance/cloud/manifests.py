@@ -11,11 +11,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from pathlib import Path
-from typing import Final, Literal, TypeVar
+from typing import Final, Literal, NamedTuple, TypeVar
 from uuid import UUID
 
 import msgspec
 
+from appliance import decoding
 from appliance.cloud.objects import (
     VERSION,
     BoxFiles,
@@ -106,7 +107,7 @@ def open_kind(sealed: bytes, keys: ReplicaKeys, kind: Kind) -> bytes:
 
 def _decoded(packed: bytes, type: type[T], name: str) -> T:
     try:
-        return msgspec.msgpack.decode(packed, type=type)
+        return decoding.from_msgpack(packed, type)
     except msgspec.DecodeError as error:
         raise DamageError(f"{name} of the replica was written by another version of mailkeep.") from error
 
@@ -130,10 +131,37 @@ def generation(remote: Remote, keys: ReplicaKeys, epoch: int, number: int) -> Ma
     return found
 
 
+class Newest(NamedTuple):
+    """The newest generation that opens."""
+
+    manifest: Manifest
+    forged: tuple[str, ...]
+    """Manifests with later names, which do not open: forged or altered."""
+
+
 def newest(remote: Remote, keys: ReplicaKeys) -> Manifest:
-    """The newest generation. Raises NotFoundError where there is none, DamageError as ``generation``."""
-    for epoch, number in generation_names(remote):
-        return generation(remote, keys, epoch, number)
+    """The newest generation that opens. Raises as ``newest_of``."""
+    return newest_of(remote, keys, generation_names(remote)).manifest
+
+
+def newest_of(remote: Remote, keys: ReplicaKeys, listed: Sequence[tuple[int, int]]) -> Newest:
+    """The first of these generations (epoch and number) that opens, and those before it that do not.
+
+    Anybody who can write to the remote can put a file with the name of a later generation there, so one that does not
+    open keeps nobody from the others. Raises NotFoundError where there is none, DamageError where none opens.
+    """
+    wrong: DamageError | None = None
+    forged: list[str] = []
+    for one in listed:
+        try:
+            return Newest(generation(remote, keys, *one), tuple(forged))
+        except DamageError as error:
+            wrong = wrong or error
+            forged.append(generation_name(*one))
+        except NotFoundError:  # cleared away since it was listed
+            continue
+    if wrong is not None:
+        raise wrong
     raise NotFoundError(
         f"There is no replica of this archive at {remote.config.name}: no generation was ever finished there."
     )

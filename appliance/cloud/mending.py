@@ -9,7 +9,8 @@ what is to be mended is written down before, and struck off when it is mended an
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -70,13 +71,34 @@ def mend(
     while this remote is replicated to, StorageError, and as ``Remote`` does.
     """
     mending = _Mending(paths, remote, keys, note, files)
+    with _held(paths, keys, files):
+        mending.tell(audited)
+        mended = mending.objects(audited.findings) + mending.epochs(audited.findings, now)
+        if may_change_here:
+            return mended + mending.here()
+        return mended + Mended(left=tuple(f"{path}: {_WAITS}" for path in mending.damaged_here()))
+
+
+def mend_from_other(
+    paths: ReplicaPaths, other: Remote, keys: ReplicaKeys, note: Note, *, lost: Collection[str] = (),
+    files: Files = FILES,
+) -> Mended:  # fmt: skip
+    """Mend this box's files that the remote of ``paths`` was not able to mend from ``other``, which may.
+
+    They are those that were found damaged here, and ``lost``, which is written down with them. Raises as ``mend``.
+    """
+    with _held(paths, keys, files):
+        mending = _Mending(paths, other, keys, note, files)
+        mending.add_damaged(lost)
+        return mending.here()
+
+
+@contextmanager
+def _held(paths: ReplicaPaths, keys: ReplicaKeys, files: Files) -> Iterator[None]:
+    """Nobody replicates to the remote meanwhile, and the disk's refusals are told in words."""
     try:
         with State(paths, keys, files=files).held():
-            mending.tell(audited)
-            mended = mending.objects(audited.findings) + mending.epochs(audited.findings, now)
-            if may_change_here:
-                return mended + mending.here()
-            return mended + Mended(left=tuple(f"{path}: {_WAITS}" for path in mending.damaged_here()))
+            yield
     except OSError as error:
         raise StorageError(
             f"What the check found could not be mended ({error.strerror or error}). Nothing was lost by that; it is "
@@ -138,6 +160,12 @@ class _Mending:
                 mended += self._done(f"{one.name} was written anew.")
         return mended
 
+    def add_damaged(self, paths: Collection[str]) -> None:
+        """Write down that these are to be mended here."""
+        checked = self._file.load()
+        if not checked.damaged_here.issuperset(paths):
+            self._file.save(msgspec.structs.replace(checked, damaged_here=checked.damaged_here.union(paths)))
+
     def damaged_here(self) -> Sequence[str]:
         """Files of this box that are to be mended, seals first: volumes are compared with them."""
         return sorted(self._file.load().damaged_here, key=lambda path: (not path.endswith(SEAL_SUFFIX), path))
@@ -155,7 +183,7 @@ class _Mending:
         for path in damaged:
             one = placed.get(path)
             try:
-                words = f"{path} belongs to the archive no more." if one is None else self._mend_one(one)
+                words = self._mend_one(one) if one is not None else self._unneeded(path)
             except MailkeepError as error:
                 mended += Mended(left=(f"{path} cannot be mended from this replica: {error.message}",))
                 continue
@@ -163,6 +191,12 @@ class _Mending:
             checked = self._file.load()
             self._file.save(msgspec.structs.replace(checked, damaged_here=checked.damaged_here - {path}))
         return mended
+
+    def _unneeded(self, path: str) -> str:
+        """Raises NotFoundError where the archive needs a file that the replica does not have."""
+        if self._compared.belongs_here(path.removeprefix(ROOT)):
+            raise NotFoundError("The newest generation there that opens does not have it.")
+        return f"{path} belongs to the archive no more."
 
     def _mend_one(self, one: Placed) -> str:
         """Raises DamageError where the replica's is not what was signed either, NotFoundError where it is gone."""

@@ -30,6 +30,7 @@ from urllib.parse import quote
 
 import msgspec
 
+from appliance import decoding
 from appliance.errors import UnavailableError
 from appliance.files import FILES, Files, replace_file
 
@@ -131,7 +132,7 @@ class Daemon:
     def options(self, kind: str) -> frozenset[str] | None:
         """The names of a backend's options; None where rclone has no such backend."""
         if not self._options:
-            providers = msgspec.json.decode(self.call("config/providers", {}), type=_Providers).providers
+            providers = decoding.from_json(self.call("config/providers", {}), _Providers).providers
             self._options = {one.name: frozenset(option.name for option in one.options) for one in providers}
         return self._options.get(kind)
 
@@ -219,7 +220,7 @@ class Daemon:
 
     def _failed(self, status: int, answer: bytes) -> RcError:
         try:
-            text = msgspec.json.decode(answer, type=_Failure).error
+            text = decoding.from_json(answer, _Failure).error
         except msgspec.MsgspecError:
             text = answer[:500].decode("utf-8", "replace").strip()
         return RcError(status, self._without_secrets(text))

@@ -26,10 +26,11 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
+from appliance import decoding
 from appliance.cloud.backends import SHOWS_HALF_FILES, is_secret, rclone_options, secret_values
 from appliance.cloud.rcd import Daemon, RcError
 from appliance.cloud.remote import Moved, RemoteConfig, RemoteObject, Room
-from appliance.cloud.words import explain, explain_refused_deletion
+from appliance.cloud.words import explain, explain_refused_deletion, full, says_nothing
 from appliance.errors import (
     ConflictError,
     DiskFullError,
@@ -229,7 +230,7 @@ class _Section:
             )
 
     def _now(self) -> dict[str, str]:
-        return msgspec.json.decode(self.daemon.call("config/get", {"name": self.name}), type=dict[str, str])
+        return decoding.from_json(self.daemon.call("config/get", {"name": self.name}), dict[str, str])
 
 
 class RcloneRemote:
@@ -294,7 +295,12 @@ class RcloneRemote:
     def put(self, source: Path, name: str, moved: Moved | None = None, *, lock_until: int = 0) -> None:
         """Upload a file under a name that is free, or has these bytes already (ConflictError)."""
         stops = self._stops
-        self._again(lambda: self._put(source, name, moved, lock_until, stops))
+        try:
+            self._again(lambda: self._put(source, name, moved, lock_until, stops))
+        except UnavailableError as error:
+            if says_nothing(error.message) and self._is_full(source.stat().st_size):
+                raise full(self._config) from error
+            raise
         if self._config.type == "local":
             self._sync_locally(name)
 
@@ -374,7 +380,7 @@ class RcloneRemote:
         )
 
     def _asked(self) -> _Service:
-        return msgspec.json.decode(self._call("operations/fsinfo", fs=self._fs()), type=_Service)
+        return decoding.from_json(self._call("operations/fsinfo", fs=self._fs()), _Service)
 
     def _listed(self, folder: str, hash: str = "") -> Sequence[_Item]:
         options: dict[str, Any] = {"recurse": True, "filesOnly": True, "noMimeType": True}
@@ -388,7 +394,7 @@ class RcloneRemote:
             # What the server says it received when; S3 would need a request for each object to tell the file's time.
             _config={"UseServerModTime": True},
         )
-        return msgspec.json.decode(answer, type=_Listing).list or ()
+        return decoding.from_json(answer, _Listing).list or ()
 
     def _put(self, source: Path, name: str, moved: Moved | None, lock_until: int, stops: int) -> None:
         there = self._stat(name)
@@ -464,7 +470,7 @@ class RcloneRemote:
                 if not patience:
                     raise self._broken_off()
             elif moved is not None:
-                stats = msgspec.json.decode(self._section.daemon.call("core/stats", {"group": group}), type=_Stats)
+                stats = decoding.from_json(self._section.daemon.call("core/stats", {"group": group}), _Stats)
                 moved(min(stats.bytes, size))
 
         self._section.daemon.call("operations/copyfile", {**parameters, "_group": group}, waiting)
@@ -481,7 +487,7 @@ class RcloneRemote:
             if error.status == 404:
                 return None
             raise
-        return msgspec.json.decode(answer, type=_Stat).item
+        return decoding.from_json(answer, _Stat).item
 
     def _same(self, source: Path, name: str, there: _Item, stops: int) -> bool:
         """Whether an object has the bytes of a file, by a hash that the service keeps, else by reading it."""
@@ -509,9 +515,16 @@ class RcloneRemote:
                 bucket["bucket_object_lock_enabled"] = "true"
         self._call("operations/mkdir", fs=self._fs(bucket), remote="")
 
+    def _is_full(self, size: int) -> bool:
+        """Whether the service says that it has no room for so many bytes."""
+        with contextlib.suppress(RcError, UnavailableError):
+            free = self._about().free
+            return free is not None and free < size
+        return False
+
     def _about(self) -> _About:
         try:
-            return msgspec.json.decode(self._call("operations/about", fs=self._fs()), type=_About)
+            return decoding.from_json(self._call("operations/about", fs=self._fs()), _About)
         except RcError as error:
             if "support about" in error.text:
                 return _About()

@@ -1,18 +1,23 @@
-"""Volumes of a replica read back into a scratch folder, with their seals beside them, and looked into there."""
+"""Volumes of a replica read back into a scratch folder, with their seals beside them, and looked into there.
+
+Who reads them back has no key that opens mail. So they may be handed over, in a folder of the remote's, to who has.
+"""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping
+import shutil
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 from uuid import UUID
 
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from appliance import decoding
 from appliance.cloud.local import ROOT
 from appliance.cloud.manifests import ReplicaKeys, get_placed, read_placed
 from appliance.cloud.objects import Placed
@@ -27,7 +32,11 @@ from appliance.store.names import is_mailbox_folder, parse_archive, seal_path
 from appliance.store.reader import KeyOpener
 from appliance.store.seal import Seal, read_seal
 
-_FOLDER: Final = "sample"
+Handed = Literal["sample", "rehearsed"]
+"""Folders below ``DATA/replicas/<remote>`` in which volumes are handed over: by a sample, by a rehearsed restore."""
+
+_FOLDER: Final[Handed] = "sample"
+_REHEARSED: Final[Handed] = "rehearsed"
 _READY: Final = "ready"
 """Lists what was read back, once all of it is there."""
 
@@ -42,7 +51,7 @@ class SealOwner(NamedTuple):
 class ReadBack:
     """The scratch folder of one check, ``DATA/replicas/<remote>/sample``.
 
-    It is empty before and afterwards, unless it is handed over to who has the keys (``open_sample``).
+    It is empty before and afterwards, unless it is handed over to who has the keys (``open_handed``).
     """
 
     def __init__(
@@ -102,7 +111,7 @@ class ReadBack:
         return open_records(self._folder, opener, owner, only=self._taken, fetch=fetch, files=self._files)
 
     def hand_over(self) -> None:
-        """Leave what was taken for ``open_sample``. Raises OSError, StorageError."""
+        """Leave what was taken for ``open_handed``. Raises OSError, StorageError."""
         self._lay_seals()
         if self._taken:
             create_file(self._files, self._folder / _READY, msgspec.json.encode(self._taken))
@@ -143,15 +152,30 @@ class ReadBack:
         return None
 
 
-def open_sample(
-    paths: ReplicaPaths, opener: KeyOpener, owner: SealKey, *, fetch: Callable[[str], None], files: Files = FILES
-) -> Looked | None:
-    """Decrypt what a sample has handed over, and remove it; None where there is nothing, or a sample is under way.
+def hand_over_rehearsed(paths: ReplicaPaths, volumes: Path, taken: Sequence[str], *, files: Files = FILES) -> None:
+    """Leave ``taken`` of a rehearsed restore for ``open_handed``. Its folder ``volumes``, with their seals in it and
+    the rest listed as absent, is given away. Raises OSError, StorageError, UnavailableError where the one before is
+    being opened."""
+    folder = paths.state / _REHEARSED
+    create_directory(files, paths.state)
+    with held(paths.state, files=files):
+        if files.exists(folder / _READY):
+            files.unlink(folder / _READY)
+        shutil.rmtree(folder, ignore_errors=True)
+        files.rename(volumes, folder)
+        create_file(files, folder / _READY, msgspec.json.encode(taken))
+
+
+def open_handed(
+    paths: ReplicaPaths, handed: Handed, opener: KeyOpener, owner: SealKey, *, fetch: Callable[[str], None],
+    files: Files = FILES,
+) -> Looked | None:  # fmt: skip
+    """Decrypt what was handed over, and remove it; None where there is nothing, or more is being handed over.
 
     Parts that lie in other archive volumes are taken from this box; ``fetch`` gets one that is absent here. Raises
     LockedError, StorageError, UnavailableError, OSError; then it is there still.
     """
-    folder = paths.state / _FOLDER
+    folder = paths.state / handed
     if not files.exists(folder / _READY):
         return None
     with ExitStack() as stack:
@@ -159,7 +183,7 @@ def open_sample(
             stack.enter_context(held(paths.state, seconds=0, files=files))
         except UnavailableError:
             return None
-        taken = msgspec.json.decode(read_file(files, folder / _READY), type=list[str])
+        taken = decoding.from_json(read_file(files, folder / _READY), list[str])
 
         def bring(path: str) -> None:
             if not files.exists(paths.volumes / path):

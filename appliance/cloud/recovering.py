@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from appliance.cloud.manifests import ReplicaKeys, generation, generation_names, generations, highest_epoch
+from appliance.cloud.manifests import Newest, ReplicaKeys, generation_names, generations, highest_epoch, newest_of
 from appliance.cloud.objects import Manifest, generation_name
 from appliance.cloud.remote import Remote
 from appliance.errors import DamageError, KeyringError, NotFoundError
@@ -44,6 +44,16 @@ def behind(epoch: int, newest: Manifest) -> str:
     return (
         f"A restore from here has begun epoch {epoch}, but the newest generation is of epoch {newest.epoch}. Either "
         "the box that was restored then never finished a generation here, or newer generations were taken away."
+    )
+
+
+def passed_over(chosen: Newest) -> tuple[str, ...]:
+    """What to tell of generations that have later names than the chosen one and do not open."""
+    return tuple(
+        f"{name} is not what was written there: it was altered, cut, or is a forgery. Generation "
+        f"{chosen.manifest.number} was restored instead, the newest that is whole. Mail that came in later than it may "
+        "be missing: look at the other remotes, and into who can write to this one."
+        for name in chosen.forged
     )
 
 
@@ -84,10 +94,10 @@ def survey(remote: Remote, keys: ReplicaKeys) -> Surveyed:
     return Surveyed(tuple(opened), unopened, highest_epoch(remote, keys))
 
 
-def choose(remote: Remote, keys: ReplicaKeys, number: int | None) -> Manifest:
-    """The generation of that number, or the newest.
+def choose(remote: Remote, keys: ReplicaKeys, number: int | None) -> Newest:
+    """The generation of that number, or the newest that opens, with the names of those that were passed over.
 
-    Raises NotFoundError, and DamageError where it is not what was written: an older one is never taken silently.
+    Raises NotFoundError, and DamageError where it is not what was written.
     """
     listed = generation_names(remote)
     if not listed:
@@ -96,7 +106,7 @@ def choose(remote: Remote, keys: ReplicaKeys, number: int | None) -> Manifest:
     if not wanted:
         raise NotFoundError(f"There is no generation {number}. `mailkeep restore --list` shows those there are.")
     try:
-        return generation(remote, keys, *wanted[0])
+        return newest_of(remote, keys, wanted)
     except DamageError as error:
         raise DamageError(
             f"{error.message} Nothing of it was used. `mailkeep restore --list` shows the generations that are whole; "

@@ -10,21 +10,22 @@ from __future__ import annotations
 import random
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 from typing import Final
 from uuid import UUID
 
-import msgspec
-
 from appliance.cloud.laying import CATALOGUE, SETTINGS, Laying, is_sound
 from appliance.cloud.log_laying import LogLaying, chain_troubles, is_seal
-from appliance.cloud.manifests import ReplicaKeys, files_of, newest
+from appliance.cloud.manifests import Newest, ReplicaKeys, files_of, generation_names, newest_of
 from appliance.cloud.objects import Manifest, Placed
+from appliance.cloud.readback import hand_over_rehearsed
+from appliance.cloud.rehearsed import Checked, Rehearsed
 from appliance.cloud.remote import Remote
-from appliance.cloud.sorting import ROOT, Sorted, log_name, sort_volumes
+from appliance.cloud.sorting import ROOT, log_name, sort_volumes
+from appliance.cloud.state import ReplicaPaths
 from appliance.cloud.upload import Progress
 from appliance.errors import DamageError, DiskFullError, KeyringError, MailkeepError, NotFoundError, SealedError
 from appliance.files import FILES, Files, create_directory
@@ -40,51 +41,6 @@ SAMPLE: Final = 5
 """Volumes that are read back, unless told."""
 MOST_NAMED: Final = 20
 """Findings of one kind that are named one by one."""
-
-
-class Checked(msgspec.Struct, frozen=True):
-    """One thing that a restore needs. ``trouble`` is what is wrong with it, in sentences; nothing where it is well."""
-
-    what: str
-    trouble: tuple[str, ...]
-    told: str = ""  # how much of it there is
-
-
-class Rehearsed(msgspec.Struct, frozen=True):
-    """What a rehearsal found out. Times are seconds, ``at`` microseconds."""
-
-    remote: str
-    epoch: int
-    generation: int
-    at: int
-    checks: tuple[Checked, ...]
-    volumes: int  # read back
-    bytes: int  # fetched
-    opened: int  # records that were decrypted and agree with what was committed to
-    seconds: float
-    estimate: float | None  # seconds that a whole restore would take; None where too little was fetched to tell
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether the archive could be restored from there, as far as could be seen."""
-        return not any(one.trouble for one in self.checks)
-
-    @property
-    def words(self) -> str:
-        """The result in a sentence."""
-        if not self.is_whole:
-            wrong = ", ".join(one.what for one in self.checks if one.trouble)
-            return f"Generation {self.generation} could not be restored as it is; something is wrong with: {wrong}."
-        took = "" if self.estimate is None else f"; a whole restore would take about {_duration(self.estimate)}"
-        return f"Generation {self.generation} could be restored{took}."
-
-    def lines(self) -> tuple[str, ...]:
-        """Each check in a line, and each trouble in one of its own."""
-        return tuple(
-            line
-            for one in self.checks
-            for line in (f"{one.what}: {one.told or 'looked at'}, {len(one.trouble) or 'no'} troubles.", *one.trouble)
-        )
 
 
 class _Seals:
@@ -103,25 +59,28 @@ def rehearse(
     *,
     sample: int = SAMPLE,
     opener: KeyOpener | None = None,
+    hand_over: ReplicaPaths | None = None,
     rng: random.Random | None = None,
     files: Files = FILES,
 ) -> Rehearsed:
     """Restore a part of the newest generation into the folder ``scratch``, which is removed before and afterwards.
 
-    ``opener`` opens the records of ordinary mailboxes. What is wrong with the replica is in the result. Raises
-    NotFoundError where there is no generation, DamageError where its manifest does not open, DiskFullError,
-    StorageError, UnavailableError when stopped, and as ``Remote`` does.
+    ``opener`` opens the records of ordinary mailboxes; with ``hand_over``, the paths of the remote, the volumes that
+    were read back are left for somebody who has the keys (``readback.open_handed``). What is wrong with the replica is
+    in the result. Raises NotFoundError where there is no generation, DamageError where no manifest opens,
+    DiskFullError, StorageError, UnavailableError when stopped, and as ``Remote`` does.
     """
     begun = time.monotonic()
-    manifest = newest(remote, keys)
+    found = newest_of(remote, keys, generation_names(remote))
     try:
         with _folder(scratch, files):
-            run = _Rehearsal(scratch, remote, keys, manifest, progress, files)
+            run = _Rehearsal(scratch, remote, keys, found.manifest, progress, files)
+            run.tell_forged(found)
             run.look_at_inventory()
             run.look_at_keyring()
             run.look_at_copies()
             run.look_at_seals()
-            run.look_at_volumes(sample, rng or random.SystemRandom(), opener)
+            run.look_at_volumes(sample, rng or random.SystemRandom(), opener, hand_over)
             return run.result(time.monotonic() - begun)
     except OSError as error:
         raise storage_error(error) from error
@@ -177,6 +136,11 @@ class _Rehearsal:
         )
 
     # -- what is there ------------------------------------------------------------------------------------------------
+
+    def tell_forged(self, found: Newest) -> None:
+        """A restore passes over manifests that do not open, and says so."""
+        if found.forged:
+            self._note("manifests", [f"{name} was altered or is a forgery: it does not open." for name in found.forged])
 
     def look_at_inventory(self) -> None:
         """Every object that the generation names is there, and as large as it has to be."""
@@ -244,7 +208,9 @@ class _Rehearsal:
 
     # -- volumes ------------------------------------------------------------------------------------------------------
 
-    def look_at_volumes(self, sample: int, rng: random.Random, opener: KeyOpener | None) -> None:
+    def look_at_volumes(
+        self, sample: int, rng: random.Random, opener: KeyOpener | None, hand_over: ReplicaPaths | None
+    ) -> None:
         """Some volumes come back as what was signed; with keys, their records open."""
         found = sort_volumes(self._contents, self._chain)
         there = [*found.now, *found.later]
@@ -256,9 +222,22 @@ class _Rehearsal:
         here = [one.path.removeprefix(ROOT) for one in chosen if self._files.exists(self._scratch / one.path)]
         for name in here:
             trouble += self._surveyed(name)
+        told = f"{self._sampled} of {len(there)}"
+        if opener is not None or hand_over is not None:
+            self._list_absent(there)
         if opener is not None:
-            trouble += self._read(here, found, opener)
-        self._note("volumes", trouble, f"{self._sampled} of {len(there)}, {self._opened} records opened")
+            trouble += self._read(here, {one.path.removeprefix(ROOT): one for one in there}, opener)
+            told += f", {self._opened} records opened"
+        elif hand_over is not None and here and not trouble:
+            hand_over_rehearsed(hand_over, self._volumes, here, files=self._files)
+            told += ", left to be decrypted by who has the keys"
+        self._note("volumes", trouble, told)
+
+    def _list_absent(self, there: Iterable[Placed]) -> None:
+        """For a reader: what was not read back is somewhere else."""
+        AbsentFiles(self._volumes, files=self._files).add(
+            AbsentFile(one.path.removeprefix(ROOT), one.size, one.hash) for one in there
+        )
 
     def _bring(self, wanted: Sequence[Placed]) -> list[str]:
         with self._timed(wanted):
@@ -286,12 +265,8 @@ class _Rehearsal:
         if any(gap.durable for gap in found.gaps) or found.header is None or found.disagreement():
             yield f"{name} is damaged, here as on the box."
 
-    def _read(self, here: Sequence[str], found: Sorted, opener: KeyOpener) -> Iterator[str]:
+    def _read(self, here: Sequence[str], every: Mapping[str, Placed], opener: KeyOpener) -> Iterator[str]:
         """Open all records; a reader that compares each with what was committed to."""
-        every = {one.path.removeprefix(ROOT): one for one in (*found.now, *found.later)}
-        AbsentFiles(self._volumes, files=self._files).add(
-            AbsentFile(name, one.size, one.hash) for name, one in every.items()
-        )
 
         def fetch(name: str) -> None:
             for message in self._bring([every[name]]):
@@ -358,12 +333,6 @@ class _Rehearsal:
 
 def _several(paths: Sequence[str]) -> str:
     return f"{paths[0]} and {len(paths) - 1} more files" if len(paths) > 1 else paths[0]
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 120:
-        return f"{max(1, round(seconds))} seconds"
-    return f"{round(seconds / 60)} minutes" if seconds < 7200 else f"{round(seconds / 3600)} hours"
 
 
 def _how(there: bool) -> str:

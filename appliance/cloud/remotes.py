@@ -15,6 +15,7 @@ from typing import Final, Literal, TypeVar
 
 import msgspec
 
+from appliance import decoding
 from appliance.cloud.backends import check_config
 from appliance.cloud.manifests import ReplicaKeys, kind_place
 from appliance.cloud.remote import RemoteConfig
@@ -113,7 +114,7 @@ def _read(data: Path, name: _Name, keys: ReplicaKeys, kind: type[T], files: File
         return None
     packed = open_sealed(sealed, keys.sealing, kind_place(name), f"replicas/{name}")
     try:
-        return msgspec.msgpack.decode(packed, type=kind)
+        return decoding.from_msgpack(packed, kind)
     except msgspec.DecodeError as error:
         raise DamageError(f"replicas/{name} was written by another version of mailkeep.") from error
 

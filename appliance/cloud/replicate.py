@@ -223,9 +223,9 @@ class _Replication:
             self._run.trouble.append(
                 DamageError(
                     f"{len(lost)} of the archive's files are not on this disk, and {self._run.remote.config.name} has "
-                    f"them damaged or not at all: {shown}. Everything else is replicated. Leave the other replicas as "
-                    "they are: open a message of these volumes, which fetches them from another replica, and the next "
-                    "run brings them here again."
+                    f"them damaged or not at all: {shown}. Everything else is replicated. Where another "
+                    "replica has them, they are fetched from there and go up again by themselves. Leave the other "
+                    "replicas as they are."
                 )
             )
 

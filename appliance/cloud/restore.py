@@ -24,7 +24,15 @@ from appliance.cloud import recovering
 from appliance.cloud.filling import Filled, fill
 from appliance.cloud.laying import CATALOGUE, Laying, SettingsLook, times_of
 from appliance.cloud.log_laying import LogLaying, chain_troubles, is_seal
-from appliance.cloud.manifests import ReplicaKeys, files_of, highest_epoch, newest_from, next_epoch, raise_epoch
+from appliance.cloud.manifests import (
+    Newest,
+    ReplicaKeys,
+    files_of,
+    highest_epoch,
+    newest_from,
+    next_epoch,
+    raise_epoch,
+)
 from appliance.cloud.objects import VERSION, Manifest, Placed
 from appliance.cloud.remote import Remote
 from appliance.cloud.restore_state import KEYRING, NAMES, RestoreFolder, RestoreStatus, Restoring
@@ -42,6 +50,7 @@ from appliance.errors import (
     StorageError,
 )
 from appliance.files import FILES, Files, create_directory, create_file, read_file
+from appliance.keys import stored
 from appliance.keys.keyring import Keyring, Unlocked
 from appliance.store.absent import AbsentFile, AbsentFiles
 from appliance.store.seal import Chain
@@ -85,11 +94,16 @@ def prepare(
     archive before does not write to the remote any more.
 
     Raises KeyringError, ConflictError, NotFoundError, DamageError, DiskFullError, StorageError, UnavailableError when
-    stopped, and as ``Remote`` does. What was fetched until then is not fetched again.
+    stopped, and as ``Remote`` does. What was fetched until then is not fetched again; where all of it is there already
+    nothing is done, and the status says so.
     """
     keys = recovering.find_keys(remote, recovery_key)
     folder = RestoreFolder(data, files=files)
     try:
+        done = folder.completed()
+        if done is not None:
+            _require_that(folder, keys, done, generation, files)
+            return Prepared(keys, done, keyfile if keyfile is not None and files.exists(keyfile) else None, False)
         _require_own(folder, files)
         chosen = None if folder.has_begun else recovering.choose(remote, keys, generation)
         _make(folder, files)
@@ -116,11 +130,32 @@ def _require_own(folder: RestoreFolder, files: Files) -> None:
     """Raise ConflictError where there is something else."""
     if folder.has_begun:
         return
-    folder.require_not_complete()
     if set(files.names(folder.data)) - {"replicas"} or set(files.names(folder.folder)) - NAMES:
         raise ConflictError(
             f"{folder.data} is not empty; it is left as it is. Restore into a new folder, or move this one away."
         )
+
+
+def _require_that(
+    folder: RestoreFolder, keys: ReplicaKeys, done: RestoreStatus, generation: int | None, files: Files
+) -> None:
+    """Raise ConflictError where a restore that is complete is not the one that is asked for."""
+    if not files.exists(folder.data / KEYRING):
+        raise _lost_keyring(folder.data)
+    is_ours = stored.load(folder.data / KEYRING, files).keyring.archive == keys.archive
+    if not is_ours or generation not in (None, done.generation):
+        raise ConflictError(
+            f"{folder.data} holds generation {done.generation} of {'this' if is_ours else 'another'} archive, whole. "
+            "It is left as it is. Restore into a new folder, or move this one away."
+        )
+
+
+def _lost_keyring(data: Path) -> ConflictError:
+    return ConflictError(
+        f"The archive in {data} was restored and in use already, and its keyring.json is missing. Nothing was changed. "
+        "Put keyring.json back from a copy, or restore into a new folder and keep this one: mail that was not "
+        "replicated yet is only here."
+    )
 
 
 def _make(folder: RestoreFolder, files: Files) -> None:
@@ -167,10 +202,10 @@ class _Preparing:
 
     # -- what is to be restored ---------------------------------------------------------------------------------------
 
-    def begin(self, chosen: Manifest | None, generation: int | None, recovery_key: str, keyfile: Path | None) -> None:
+    def begin(self, chosen: Newest | None, generation: int | None, recovery_key: str, keyfile: Path | None) -> None:
         """Begin to restore the ``chosen`` generation, or go on; look whether all that is needed can be had."""
         if chosen is not None and not self._folder.has_begun:
-            self._state = Restoring(VERSION, self._remote.config, chosen, _now())
+            self._state = Restoring(VERSION, self._remote.config, chosen.manifest, _now(), passed_over=chosen.forged)
         else:
             self._state = self._resumed(generation)
         self._keyring, self._unlocked = recovering.open_keyring(self._remote, self._keys, self._manifest, recovery_key)
@@ -179,9 +214,11 @@ class _Preparing:
         epoch = highest_epoch(self._remote, self._keys)
         if not self._state.epoch and epoch > self._manifest.epoch:
             self._notes.append(recovering.behind(epoch, self._manifest))
+        self._notes += recovering.passed_over(Newest(self._manifest, self._state.passed_over))
         self._contents = files_of(self._manifest, self._remote, self._keys)
         if self.is_ready:
-            self._require_unfinished()
+            with contextlib.suppress(NotFoundError, DamageError):
+                self._told = self._folder.status()
         else:
             self._require_room()
             # Not ready any more: the keyring that an interrupted run has left is made anew.
@@ -222,21 +259,7 @@ class _Preparing:
         mixed with what the generation has."""
         keyrings = (self._data / KEYRING, self._folder.folder / KEYRING)
         if (state.ready or state.filled) and not any(map(self._files.exists, keyrings)):
-            raise ConflictError(
-                f"The archive in {self._data} was restored and in use already, and its keyring.json is missing. "
-                "Nothing was changed. Put keyring.json back from a copy, or restore into a new folder and keep this "
-                "one: mail that was not replicated yet is only here."
-            )
-
-    def _require_unfinished(self) -> None:
-        """Raise ConflictError where nothing is left to be restored."""
-        absent = AbsentFiles(self._volumes, files=self._files).all()
-        with contextlib.suppress(NotFoundError, DamageError):
-            self._told = self._folder.status()
-        if self._state.filled and absent.keys().isdisjoint(self._state.left):
-            raise ConflictError(
-                f"What was to be restored into {self._data} is there already: `mailkeep restore status`."
-            )
+            raise _lost_keyring(self._data)
 
     def _require_room(self) -> None:
         snapshot = self._manifest.snapshot

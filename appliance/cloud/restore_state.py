@@ -15,6 +15,7 @@ from typing import Final, Literal
 
 import msgspec
 
+from appliance import decoding
 from appliance.cloud.manifests import ReplicaKeys, kind_place
 from appliance.cloud.objects import VERSION, Manifest
 from appliance.cloud.remote import RemoteConfig
@@ -46,6 +47,7 @@ class Restoring(msgspec.Struct, frozen=True):
     remote: RemoteConfig
     manifest: Manifest
     begun: int
+    passed_over: tuple[str, ...] = ()  # manifests with later names, which did not open when it began
     keyfile: str = ""  # the path of one that is this restore's own
     epoch: int = 0  # that it has begun; 0 before
     ready: int = 0  # when mail could be received
@@ -115,7 +117,7 @@ class RestoreFolder:
             raise NotFoundError(f"Nothing was ever restored into {self.data}.") from error
         packed = open_sealed(sealed, keys.sealing, kind_place("restore"), f"replicas/{_SEALED}")
         try:
-            found = msgspec.msgpack.decode(packed, type=Restoring)
+            found = decoding.from_msgpack(packed, Restoring)
         except msgspec.DecodeError as error:
             raise DamageError("This restore was begun by another version of mailkeep.") from error
         if found.version != VERSION:
@@ -135,13 +137,12 @@ class RestoreFolder:
                 self._files.unlink(self.folder / name)
         self._files.sync_directory(self.folder)
 
-    def require_not_complete(self) -> None:
-        """Raise ConflictError where a restore was put away."""
+    def completed(self) -> RestoreStatus | None:
+        """What a restore told at its end that was put away; None where there is none."""
         with contextlib.suppress(NotFoundError, DamageError):
-            if not self.has_begun and self.status().state == "complete":
-                raise ConflictError(
-                    f"What was to be restored into {self.data} is there already: `mailkeep restore status`."
-                )
+            if not self.has_begun and (status := self.status()).state == "complete":
+                return status
+        return None
 
     def tell(self, status: RestoreStatus) -> None:
         """Say how far it is. Raises OSError."""
@@ -154,7 +155,7 @@ class RestoreFolder:
         Raises NotFoundError where nothing was restored, DamageError.
         """
         try:
-            told = msgspec.json.decode(read_file(self._files, self.folder / _PLAIN), type=RestoreStatus)
+            told = decoding.from_json(read_file(self._files, self.folder / _PLAIN), RestoreStatus)
         except FileNotFoundError as error:
             raise NotFoundError(f"Nothing was ever restored into {self.data}.") from error
         except msgspec.DecodeError as error:

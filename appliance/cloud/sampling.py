@@ -36,7 +36,7 @@ def sample(
     their seals' Merkle roots, and with this box's copies.
 
     With an ``opener`` all their records are decrypted and compared with their commitments, the leaves of these trees;
-    with ``hand_over`` they are left for somebody who has the keys (``readback.open_sample``). Raises ConflictError
+    with ``hand_over`` they are left for somebody who has the keys (``readback.open_handed``). Raises ConflictError
     while this remote is replicated to, UnavailableError when stopped, StorageError, and as ``Remote.read`` does.
     """
     with check_held(paths, remote, keys, files):

@@ -13,6 +13,7 @@ from typing import Final
 
 import msgspec
 
+from appliance import decoding
 from appliance.cloud.backends import place_of
 from appliance.cloud.manifests import ReplicaKeys, kind_place
 from appliance.cloud.objects import VERSION, Manifest, epoch_name, parse_epoch
@@ -110,7 +111,7 @@ class State:
             packed = open_sealed(
                 read_file(self._files, self._folder / "state"), self._keys.sealing, kind_place("state"), "state"
             )
-            found = msgspec.msgpack.decode(packed, type=Remembered)
+            found = decoding.from_msgpack(packed, Remembered)
             return found if found.version == VERSION else None
         return None
 
@@ -148,7 +149,7 @@ class State:
     def bad(self) -> frozenset[str]:
         """Objects that are not what they should be, as an audit found."""
         with contextlib.suppress(FileNotFoundError, msgspec.DecodeError):
-            return msgspec.json.decode(read_file(self._files, self._folder / "bad"), type=frozenset[str])
+            return decoding.from_json(read_file(self._files, self._folder / "bad"), frozenset[str])
         return frozenset()
 
     def add_bad(self, names: Iterable[str]) -> None:

@@ -29,6 +29,11 @@ LONGEST_DETAIL: Final = 300
 _RETRIED: Final = "Everything is safe on this box; it is tried again by itself."
 _SEE: Final = "Everything is safe on this box, but nothing goes to this remote until that is put right."
 
+_FULL: Final = (
+    "has no room left, or its quota is used up. Make room there or buy more; everything is safe on this box, and "
+    "replication goes on from where it was."
+)
+
 # In the order in which they are looked for: a rate limit is called a quota by some, and a full disk a denial by others.
 _KINDS: Final[tuple[tuple[str, type[MailkeepError], str], ...]] = (
     (
@@ -41,10 +46,9 @@ _KINDS: Final[tuple[tuple[str, type[MailkeepError], str], ...]] = (
         r"storagequotaexceeded|quota ?exceeded|quotalimitreached|insufficient_space|insufficient ?storage|\b507\b"
         r"|storage_limit_exceeded|cap_?exceeded|no space left|disk full|disk is full|not enough (free )?space"
         r"|no_space_on_filesystem|quota has been|over quota|storage limit|disc quota|disk quota|status_disk_full"
-        r"|teamdrivefilelimitexceeded|accountproblem|overdraft",
+        r"|teamdrivefilelimitexceeded|accountproblem|overdraft|remaining disk space",
         RemoteFullError,
-        "has no room left, or its quota is used up. Make room there or buy more; everything is safe on this box, and "
-        "replication goes on from where it was.",
+        _FULL,
     ),
     (
         r"requesttimetooskewed|too skewed|request has expired|clock skew",
@@ -138,6 +142,17 @@ def explain(config: RemoteConfig, status: int, text: str) -> MailkeepError:
         if re.search(pattern, said):
             return kind(f"The remote “{config.name}” {sentence} ({detail})")
     return UnavailableError(f"The remote “{config.name}” did not do what was asked. {_RETRIED} ({detail})")
+
+
+def says_nothing(text: str) -> bool:
+    """Whether the words are SFTP's error for everything: the version that is in use has none for a full disk
+    (draft-ietf-secsh-filexfer-02, section 7)."""
+    return "ssh_fx_failure" in text.lower()
+
+
+def full(config: RemoteConfig) -> RemoteFullError:
+    """The error where a remote did not say so, and has less room than is needed."""
+    return RemoteFullError(f"The remote “{config.name}” {_FULL}")
 
 
 def explain_refused_deletion(config: RemoteConfig, status: int, text: str) -> MailkeepError:

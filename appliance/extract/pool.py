@@ -21,6 +21,7 @@ from types import TracebackType
 
 import msgspec
 
+from appliance import decoding
 from appliance.errors import UnavailableError
 from appliance.extract.protocol import Answer, Described, Job, Kind, Ready, Sanitised
 from appliance.extract.worker import Task, Worker
@@ -202,7 +203,7 @@ class ExtractPool:
 
     def _take(self, worker: Worker, frame: bytes) -> None:
         if not worker.ready:
-            ready = msgspec.msgpack.decode(frame, type=Ready)
+            ready = decoding.from_msgpack(frame, Ready)
             self._failed_starts = 0
             if not (ready.filesystem and ready.network):
                 _log.warning("this kernel confines readers of mail only in part: %s", ready)

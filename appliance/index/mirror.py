@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from appliance import decoding
 from appliance.errors import DamageError, UnavailableError
 from appliance.files import FILES, Files, create_directory, write_all
 from appliance.index import manifest as m
@@ -322,7 +323,7 @@ def _snapshot(live: Path) -> Iterator[tuple[bytes, dict[str, dict[str, int]]]]:
             try:
                 segments = {
                     segment.segment_id: _open_all(live, segment, opened)
-                    for segment in msgspec.json.decode(meta, type=_Meta).segments
+                    for segment in decoding.from_json(meta, _Meta).segments
                 }
             except FileNotFoundError:
                 continue

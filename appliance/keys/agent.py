@@ -14,17 +14,21 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import pwd
 import secrets
 import signal
 import sys
 import threading
+from functools import partial
 from pathlib import Path
 
 from appliance import confine
 from appliance.errors import KeyringError, MailkeepError
 from appliance.files import FILES, read_file, replace_file
+from appliance.host import logs
+from appliance.host.notify import Notifier
 from appliance.keys.agent_server import AgentServer
-from appliance.keys.agent_wire import ROLES, Role
+from appliance.keys.agent_wire import ROLES, Role, role_secret
 from appliance.keys.vault import Vault
 
 log = logging.getLogger("mailkeep")
@@ -37,18 +41,24 @@ _LISTENING = "--listening"
 _MOST_OPEN_FILES = 4096
 _STACK = 512 * 1024
 _SECRET_BYTES = 32
+_SECRET_MODE = 0o640
+"""For the group of its folder; where all run under one user there is nobody in it."""
 
 
 def main() -> int:
     """Run until SIGTERM, or until the parent dies."""
     given = _arguments()
-    logging.basicConfig(level=logging.INFO, format="key agent: %(levelname)s %(message)s", stream=sys.stderr)
+    logs.set_up("key agent")
+    notifier = Notifier.from_environment()  # later there is no socket to be had
     memory_locked = _harden()
     try:
         vault = Vault(given.keyring, memory_locked=memory_locked)
         if given.listening is None:
             _unlock_at_start(vault, given)
-        server = AgentServer(vault, _role_secrets(given), start_again=_start_again)
+        callers = {pwd.getpwnam(name).pw_uid for name in given.caller}
+        server = AgentServer(
+            vault, _role_secrets(given), callers=callers, start_again=partial(_start_again, notifier), notifier=notifier
+        )
         listening = given.listening if given.listening is not None else server.listen(given.socket)
     except _WrongPassphraseError as error:
         log.error("%s", error.message)
@@ -60,7 +70,7 @@ def main() -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: os._exit(0))  # nothing is half done on the disk at any moment
     if given.listening is None:
-        print("ready", flush=True)
+        notifier.ready()
     server.run(listening)
     return 0
 
@@ -73,10 +83,11 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="appliance.keys.agent")
     parser.add_argument("--keyring", type=Path, required=True)
     parser.add_argument("--socket", type=Path, required=True)
-    parser.add_argument("--secrets", type=Path, required=True, help="folder for the roles' secrets")
-    parser.add_argument("--pull-secret", type=Path, required=True, help="the pull server's, which lies elsewhere")
-    parser.add_argument("--replica-secret", type=Path, required=True, help="the replicator's, which does too")
+    parser.add_argument(
+        "--secrets", type=Path, required=True, help="folder for the roles' folders, each with its secret"
+    )
     parser.add_argument("--keyfile", type=Path)
+    parser.add_argument("--caller", default=[], action="append", metavar="USER", help="answer this user too")
     parser.add_argument("--passphrase-stdin", action="store_true")
     parser.add_argument(_LISTENING, type=int, help=argparse.SUPPRESS)
     return parser.parse_args()
@@ -130,20 +141,20 @@ def _credential() -> bytes | None:
 def _role_secrets(given: argparse.Namespace) -> dict[str, Role]:
     """Roles by secret; new ones at each start, but not when the agent was locked: its callers know them."""
     roles: dict[str, Role] = {}
-    elsewhere = {"pull": given.pull_secret, "replica": given.replica_secret}
+    given.secrets.mkdir(mode=0o700, parents=True, exist_ok=True)
     for role in ROLES:
-        path = elsewhere.get(role, given.secrets / f"{role}.key")
+        path = role_secret(given.secrets, role)
         if given.listening is None:
             secret = secrets.token_hex(_SECRET_BYTES)
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            replace_file(FILES, path, secret.encode("ascii"), 0o600)
+            path.parent.mkdir(mode=0o700, exist_ok=True)
+            replace_file(FILES, path, secret.encode("ascii"), _SECRET_MODE)
         else:
             secret = read_file(FILES, path).decode("ascii")
         roles[secret] = role
     return roles
 
 
-def _start_again(listening: int) -> None:
+def _start_again(notifier: Notifier, listening: int) -> None:
     """Become a locked agent that has never known a key. Does not return."""
     arguments = sys.orig_argv[1:]
     if _LISTENING not in arguments:
@@ -151,6 +162,7 @@ def _start_again(listening: int) -> None:
     confine.die_with_parent()  # the wish is the thread's, and it is this thread that goes on
     try:
         os.set_inheritable(listening, True)
+        notifier.hand_over()
         os.execv(sys.executable, [sys.executable, *arguments])  # noqa: S606 - the same program, without a shell
     except OSError as error:
         log.error("the agent could not start itself anew (%s); it ends", error)

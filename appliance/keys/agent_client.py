@@ -19,7 +19,7 @@ from uuid import UUID
 
 import msgspec
 
-from appliance import framing
+from appliance import decoding, framing
 from appliance.errors import ForbiddenError, KeyringError, UnavailableError
 from appliance.framing import error_of
 from appliance.keys import agent_wire as wire
@@ -330,7 +330,7 @@ class _Line:
             raise _unavailable() from error
         if kind is None:
             return None  # type: ignore[return-value]
-        return msgspec.msgpack.decode(result, type=kind)
+        return decoding.from_msgpack(result, kind)
 
     def _send(self, value: msgspec.Struct) -> None:
         self._stream.write(framing.pack(value, wire.LARGEST_REQUEST))

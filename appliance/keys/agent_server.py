@@ -15,16 +15,15 @@ import struct
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from io import BufferedRWPair
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
-from appliance import framing
+from appliance import decoding, framing
 from appliance.errors import ForbiddenError, LockedError, MailkeepError, UnavailableError, UsageError
 from appliance.framing import failure_of
+from appliance.host.notify import Notifier
 from appliance.keys import agent_wire as wire
 from appliance.keys.agent_wire import MAY, PURPOSES, Answer, Request, Role
 from appliance.keys.mailbox_keys import UnlockedMailbox
@@ -47,11 +46,25 @@ _PEER = struct.Struct("3i")  # struct ucred: pid, uid, gid (unix(7))
 class AgentServer:
     """Answers on one listening socket."""
 
-    def __init__(self, vault: Vault, roles: Mapping[str, Role], *, start_again: Callable[[int], None]) -> None:
-        """``roles`` by their secrets; ``start_again`` forgets everything and keeps the listening descriptor."""
+    def __init__(
+        self,
+        vault: Vault,
+        roles: Mapping[str, Role],
+        *,
+        start_again: Callable[[int], None],
+        callers: Iterable[int] = (),
+        notifier: Notifier | None = None,
+    ) -> None:
+        """``roles`` by their secrets; ``start_again`` forgets everything and keeps the listening descriptor.
+
+        ``callers`` are users that are answered beside root and the agent's own. ``notifier`` hears that the agent
+        goes on accepting.
+        """
         self._vault = vault
         self._roles = dict(roles)
         self._start_again = start_again
+        self._callers = frozenset({0, os.getuid(), *callers})
+        self._notifier = notifier or Notifier()
         self._strangers: OrderedDict[int, socket.socket] = OrderedDict()
         self._connected = dict.fromkeys(MOST_CONNECTIONS, 0)
         self._lock = threading.Lock()
@@ -65,7 +78,7 @@ class AgentServer:
             path.unlink(missing_ok=True)
             listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             listener.bind(str(path))
-            path.chmod(0o600)
+            path.chmod(0o660)  # for the group of its folder; where all run under one user there is nobody in it
             listener.listen(512)
         except OSError as error:
             raise UnavailableError(f"The key agent's socket {path} cannot be opened ({error}).") from error
@@ -77,10 +90,13 @@ class AgentServer:
         listener = socket.socket(fileno=listening)
         listener.setblocking(False)
         while True:
-            select.select([listener], [], [])
+            select.select([listener], [], [], self._notifier.interval)
+            self._notifier.alive()
             try:
                 with self._accepting:
                     connection, _ = listener.accept()
+            except BlockingIOError:
+                continue  # nobody came
             except OSError as error:
                 log.warning("a connection could not be taken: %s", error)
                 time.sleep(_ACCEPT_PAUSE)
@@ -131,9 +147,9 @@ class AgentServer:
         raw = framing.read(stream, wire.LARGEST_HELLO)  # first, so that who is refused gets to read why
         if raw is None:
             return None
-        if _peer_uid(connection) not in (0, os.getuid()):
-            raise ForbiddenError("The key agent answers root and the archive's own user only.")
-        given = msgspec.msgpack.decode(raw, type=wire.Hello).secret.encode()
+        if _peer_uid(connection) not in self._callers:
+            raise ForbiddenError("The key agent answers root and the archive's own users only.")
+        given = decoding.from_msgpack(raw, wire.Hello).secret.encode()
         found = [role for secret, role in self._roles.items() if hmac.compare_digest(secret.encode(), given)]
         if not found:
             raise ForbiddenError("The key agent does not know this caller.")

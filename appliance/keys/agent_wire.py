@@ -7,6 +7,7 @@ what the projector cannot do, nobody who takes it over can.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Literal, Union, get_args
 
 import msgspec
@@ -25,6 +26,11 @@ LONGEST_WAIT = 60.0
 
 Role = Literal["archiver", "projector", "box", "pull", "replica"]
 ROLES: tuple[Role, ...] = get_args(Role)
+
+
+def role_secret(folder: Path, role: str) -> Path:
+    """Where the secret of a role lies: each in a folder of its own, so that each can have readers of its own."""
+    return folder / role / "secret"
 
 
 class Hello(msgspec.Struct, frozen=True):

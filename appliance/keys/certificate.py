@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import ipaddress
+from collections.abc import Sequence
 from pathlib import Path
 
 from cryptography import x509
@@ -15,6 +16,7 @@ from appliance import files
 from appliance.errors import UsageError
 
 _LIFETIME = datetime.timedelta(days=3652)  # ten years
+_MODE = 0o640  # for the group of the folder: those who talk TLS under users of their own
 
 
 def ensure_certificate(directory: Path, hostname: str) -> tuple[Path, Path]:
@@ -32,9 +34,9 @@ def ensure_certificate(directory: Path, hostname: str) -> tuple[Path, Path]:
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     # A key without a certificate is what a crash between the two leaves, or an administrator's: it is used.
     if not key_path.exists():
-        files.replace_file(files.FILES, key_path, _new_key())
-    certificate = _self_signed(_load_key(key_path), hostname)
-    files.replace_file(files.FILES, certificate_path, certificate.public_bytes(serialization.Encoding.PEM))
+        files.replace_file(files.FILES, key_path, _new_key(), _MODE)
+    certificate = self_signed(_load_key(key_path), (hostname,))
+    files.replace_file(files.FILES, certificate_path, certificate.public_bytes(serialization.Encoding.PEM), _MODE)
     return certificate_path, key_path
 
 
@@ -55,8 +57,9 @@ def _load_key(path: Path) -> ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey:
     return key
 
 
-def _self_signed(key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey, hostname: str) -> x509.Certificate:
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, hostname[:64])])
+def self_signed(key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey, hosts: Sequence[str]) -> x509.Certificate:
+    """A certificate of ``key`` for hosts or addresses, the first of which is its subject; ten years, from yesterday."""
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, hosts[0][:64])])
     now = datetime.datetime.now(datetime.UTC)
     return (
         x509.CertificateBuilder()
@@ -66,7 +69,7 @@ def _self_signed(key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey, hostname: 
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - datetime.timedelta(days=1))
         .not_valid_after(now + _LIFETIME)
-        .add_extension(x509.SubjectAlternativeName([_general_name(hostname)]), critical=False)
+        .add_extension(x509.SubjectAlternativeName(list(map(_general_name, hosts))), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .sign(key, hashes.SHA256())
     )

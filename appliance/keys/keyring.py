@@ -27,6 +27,8 @@ from appliance.keys.mailbox_keys import Grants, UnlockedMailbox
 from appliance.keys.management import NewMailbox, NewToken, SlotInfo, SlotKind, TokenInfo
 from appliance.keys.stored import Argon2, KeyringData, KeyringFile, MailboxKeys, Slot, aad, purpose_key
 
+KEYRING_MODE = 0o640
+"""The agent writes the file; the archive's other processes, its group, read public keys in it."""
 _KEYFILE_MODE = 0o600
 
 
@@ -86,7 +88,7 @@ class Keyring:
             if keyfile is not None:
                 _write_keyfile(files, keyfile, key)
             try:
-                create_file(files, path, text)
+                create_file(files, path, text, KEYRING_MODE)
             except OSError:
                 if keyfile is not None:
                     files.unlink(keyfile)
@@ -462,7 +464,7 @@ class Unlocked:
 
     def _write(self, data: KeyringData, appliance_key: bytes) -> None:
         try:
-            replace_file(self._files, self._path, stored.encode(data, appliance_key))
+            replace_file(self._files, self._path, stored.encode(data, appliance_key), KEYRING_MODE)
         except OSError as error:
             raise _not_written(error) from error
 

@@ -14,6 +14,7 @@ from uuid import UUID
 import msgspec
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 
+from appliance import decoding
 from appliance.errors import KeyringError, NotFoundError
 from appliance.files import Files, read_file
 from appliance.keys.envelope import KEY_SIZE, derive
@@ -192,7 +193,7 @@ def load(path: Path, files: Files) -> KeyringFile:
 def parse(content: bytes, path: Path) -> KeyringFile:
     """As ``load``, of bytes that lie, or are to lie, at ``path``."""
     try:
-        stored = msgspec.json.decode(content, type=KeyringFile)
+        stored = decoding.from_json(content, KeyringFile)
     except msgspec.DecodeError as error:
         raise KeyringError(
             f"The keyring {path} is damaged. Put back a copy of it: without it no mail can be read."

@@ -17,6 +17,8 @@ from uuid import UUID
 
 import msgspec
 
+from appliance import decoding
+
 VERSION = 1
 DEFAULT_SIZE_LIMIT = 350 * 1024 * 1024
 """Bytes. A journal report is larger than the message in it, and holds it twice where Exchange adds the
@@ -145,7 +147,7 @@ def encode(value: GatewaySettings | WorkerStats) -> bytes:
 
 def decode_settings(content: bytes) -> GatewaySettings:
     """The settings in a file's content. Raises ValueError where it is not settings, or of another version."""
-    settings = msgspec.json.decode(content, type=GatewaySettings)
+    settings = decoding.from_json(content, GatewaySettings)
     if settings.version != VERSION:
         raise ValueError(f"settings of version {settings.version}, this program reads version {VERSION}")
     return settings
@@ -153,7 +155,7 @@ def decode_settings(content: bytes) -> GatewaySettings:
 
 def decode_stats(content: bytes) -> WorkerStats:
     """The counters in a file's content. Raises ValueError where it is not counters."""
-    return msgspec.json.decode(content, type=WorkerStats)
+    return decoding.from_json(content, WorkerStats)
 
 
 def address_key(address: str) -> str:

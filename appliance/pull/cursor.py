@@ -12,6 +12,7 @@ import binascii
 
 import msgspec
 
+from appliance import decoding
 from appliance.errors import UsageError
 
 _VERSION = 1
@@ -52,7 +53,7 @@ def parse(text: str, mailbox: bytes) -> Cursor:
     """What ``str`` made. Raises UsageError for anything else, and for another mailbox's cursor."""
     try:
         raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-        cursor = msgspec.msgpack.decode(raw, type=Cursor)
+        cursor = decoding.from_msgpack(raw, Cursor)
     except (binascii.Error, ValueError, msgspec.DecodeError) as error:
         raise UsageError("That is no cursor of this archive. Leave it out to begin with the oldest message.") from error
     if cursor.version != _VERSION or cursor.mailbox != mailbox:

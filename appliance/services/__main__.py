@@ -21,7 +21,10 @@ from pathlib import Path
 
 from appliance.confine import die_with_parent, undumpable
 from appliance.errors import LockedError, MailkeepError, UnavailableError
+from appliance.host import logs
+from appliance.host.notify import Notifier
 from appliance.keys.agent_client import Agent
+from appliance.services.api import LockState
 from appliance.services.paths import Paths
 from appliance.services.unlock import agent_keys, agent_of
 
@@ -36,6 +39,8 @@ LEAVE_SECONDS = 5.0
 ANSWER_SECONDS = 0.2
 """What is left to answer who asked for the lock."""
 PAUSE = 0.1
+OPENING_SECONDS = 3600.0
+"""How long an archive may take to be opened: after an upgrade its databases may have to be made over."""
 
 
 def main() -> int:
@@ -44,7 +49,7 @@ def main() -> int:
     parser.add_argument("role", choices=("archiver", "projector", "replicator"))
     parser.add_argument("--data", type=Path, required=True)
     arguments = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format=f"{arguments.role}: %(levelname)s %(message)s", stream=sys.stderr)
+    logs.set_up(arguments.role)
     logging.getLogger("alembic").setLevel(logging.WARNING)
     die_with_parent()
     undumpable()
@@ -53,7 +58,7 @@ def main() -> int:
         signal.signal(number, lambda *_: stop.set())
     paths = Paths(arguments.data.absolute())
     run, agent_role = _ROLES[arguments.role]
-    duty = Duty(agent_of(paths, agent_role), stop)
+    duty = Duty(agent_of(paths, agent_role), stop, Notifier.from_environment())
     try:
         run(paths, duty)
     except LockedError:
@@ -67,9 +72,10 @@ def main() -> int:
 class Duty:
     """The time in which a process has its keys: from the agent's unlocking until its lock, or until SIGTERM."""
 
-    def __init__(self, agent: Agent, stop: threading.Event) -> None:
+    def __init__(self, agent: Agent, stop: threading.Event, notifier: Notifier) -> None:
         self.agent = agent
         self.stop = stop
+        self.notifier = notifier
         self.locked = False
 
     def begins_unlocked(self) -> bool:
@@ -85,13 +91,27 @@ class Duty:
 
     def await_unlocked(self) -> bool:
         """Return when the agent has the key; False where the process is told to stop before."""
+        self.notifier.status("Waits for the archive to be unlocked")
         while not self.stop.is_set():
+            self.notifier.alive()
             try:
                 if self.agent.wait_unlocked(1.0):
+                    self.notifier.status("")
                     return True
             except UnavailableError:
                 self.stop.wait(PAUSE)
         return False
+
+    def last(self, works: Callable[[], object]) -> None:
+        """Return when the duty ends. Where somebody watches this process he is told that it ``works``, if it does."""
+        while not self.stop.wait(self.notifier.interval):
+            try:
+                works()
+            except (MailkeepError, OSError) as error:
+                log.error("this process does not answer itself: %s", error)
+            else:
+                self.notifier.alive()
+        self.notifier.stopping()
 
     def watch(self) -> None:
         """End the process when the keys are taken away: in order, or after ``LEAVE_SECONDS`` anyhow."""
@@ -108,42 +128,52 @@ class Duty:
 
 def run_archiver(paths: Paths, duty: Duty) -> None:
     """Answer calls until the duty ends; while the archive is locked, those that ask to unlock it."""
+    from appliance.services import certificates
     from appliance.services.archive import Archive
     from appliance.services.dispatch import Dispatcher
     from appliance.services.generations import remove_live
     from appliance.services.locked import Locked
-    from appliance.services.mailboxes import publish
+    from appliance.services.mailboxes import publish, told_hostname
     from appliance.services.rolling import Roller
     from appliance.services.server import Server
     from appliance.services.signing import Signer
 
+    certificates.prepare(paths, told_hostname(paths))
     locked = Locked(paths, duty.agent)
     server = Server(locked)
     if waiting := not duty.begins_unlocked():
         remove_live(paths)
         server.start()
-        _ready()
-        if not duty.await_unlocked():
+        locked.start()
+        duty.notifier.ready()
+        unlocked = duty.await_unlocked()
+        locked.end()
+        if not unlocked:
             server.close()
             return
     duty.watch()
-    archive = Archive(paths, agent_keys(paths, "archiver"))
-    dispatcher = Dispatcher(archive)
-    publish(archive)
-    archive.open_projections()
+    with duty.notifier.patience(OPENING_SECONDS):
+        archive = Archive(paths, agent_keys(paths, "archiver"), alarms=locked.alarms)
+        dispatcher = Dispatcher(archive)
+        publish(archive)
+        archive.open_projections()
     signer = Signer(archive)
     roller = Roller(archive)
     server.answer_with(dispatcher)
     locked.opened(archive)
     if not waiting:
         server.start()
-        _ready()
+        duty.notifier.ready()
     signer.start()
     roller.start()
     dispatcher.timestamping.start()
+    dispatcher.certificates.start()
     dispatcher.compactions.start()
     dispatcher.replicas.start()
-    duty.stop.wait()
+    dispatcher.trends.start()
+    dispatcher.alarming.start()
+    dispatcher.notifications.start()
+    duty.last(partial(_lock_state, paths))
     server.close()
     dispatcher.close()
     roller.close()
@@ -159,26 +189,28 @@ def run_projector(paths: Paths, duty: Duty) -> None:
     os.nice(10)  # receiving and answering go first
     if waiting := not duty.begins_unlocked():
         remove_live(paths)
-        _ready()
-        if not (duty.await_unlocked() and _await_archiver(paths, duty.stop)):
+        duty.notifier.ready()
+        if not (duty.await_unlocked() and _await_archiver(paths, duty)):
             return
     duty.watch()
     projecting = Projecting(paths, agent_keys(paths, "projector"), create_user=partial(_create_user, paths))
     if not waiting:
-        _ready()
-    projecting.run(duty.stop)
+        duty.notifier.ready()
+    projecting.run(duty.stop, duty.notifier.alive)
+    duty.notifier.stopping()
     projecting.close()
 
 
 def run_replicator(paths: Paths, duty: Duty) -> None:
     """Replicate until the duty ends; while the archive is locked too, where the box has the key for that."""
+    from appliance.services.replicator.door import door_answers
     from appliance.services.replicator.process import keys_of_agent, keys_on_the_box, work
 
     keys = None
     if not duty.begins_unlocked():
         keys = keys_on_the_box(paths)
         if keys is None:
-            _ready()
+            duty.notifier.ready()
             if not duty.await_unlocked():
                 return
     if keys is None:
@@ -186,7 +218,7 @@ def run_replicator(paths: Paths, duty: Duty) -> None:
         keys = keys_of_agent(paths)
     else:
         threading.Thread(target=_begin_anew_when_unlocked, args=(duty,), daemon=True).start()
-    work(paths, keys, duty.stop, _ready)
+    work(paths, keys, duty.notifier.ready, partial(duty.last, partial(door_answers, paths)))
 
 
 def _begin_anew_when_unlocked(duty: Duty) -> None:
@@ -196,24 +228,27 @@ def _begin_anew_when_unlocked(duty: Duty) -> None:
         duty.stop.set()
 
 
-def _await_archiver(paths: Paths, stop: threading.Event) -> bool:
+def _await_archiver(paths: Paths, duty: Duty) -> bool:
     """Return when the archiver has opened the archive, and so brought its databases up to date; False if stopped."""
-    from appliance.services import api
+    while not duty.stop.wait(PAUSE):
+        duty.notifier.alive()
+        try:
+            if _lock_state(paths).unlocked:
+                return True
+        except (OSError, UnavailableError):
+            continue
+    return False
+
+
+def _lock_state(paths: Paths) -> LockState:
+    """What the archiver says. Raises OSError where none listens, UnavailableError."""
     from appliance.services.box import RunningBox
 
-    while not stop.wait(PAUSE):
-        try:
-            box = RunningBox(paths.local_socket)
-        except OSError:
-            continue
-        try:
-            if box.call("lock_state", api.LockState).unlocked:
-                return True
-        except UnavailableError:
-            continue
-        finally:
-            box.close()
-    return False
+    box = RunningBox(paths.local_socket)
+    try:
+        return box.call("lock_state", LockState)
+    finally:
+        box.close()
 
 
 def _create_user(paths: Paths, address: str) -> None:
@@ -228,10 +263,6 @@ def _create_user(paths: Paths, address: str) -> None:
         box.call("create_user_from_mail", type(None), address=address)
     finally:
         box.close()
-
-
-def _ready() -> None:
-    print("ready", flush=True)
 
 
 _ROLES: Mapping[str, tuple[Callable[[Paths, Duty], None], str]] = {

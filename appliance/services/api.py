@@ -419,12 +419,77 @@ class ReplicationSettings(msgspec.Struct, frozen=True):
     rehearsal: bool  # once a week
 
 
-class Alarm(msgspec.Struct, frozen=True):
-    """Something an administrator should look at."""
+class Alarm(msgspec.Struct, frozen=True, kw_only=True):
+    """Something an administrator should look at, or should have.
+
+    ``text`` is in English; ``services.alarms.words`` says ``kind`` and ``figures`` in any language.
+    """
 
     level: Literal["warning", "error"]
     text: str
-    at: int
+    since: int
+    id: str = ""
+    kind: str = ""
+    about: str = ""  # what tells two alarms of one kind apart
+    title: str = ""
+    figures: dict[str, str | int | float] = {}
+    until: int | None = None  # when it was over
+    acknowledged_by: str = ""  # a name
+    acknowledged_at: int | None = None
+
+
+class AlarmPage(msgspec.Struct, frozen=True):
+    """The alarms that stand, gravest first, and those that are over, the last one first."""
+
+    standing: tuple[Alarm, ...]
+    over: tuple[Alarm, ...] = ()
+
+
+class WatchRule(msgspec.Struct, frozen=True):
+    """How long a mailbox may get no mail in working time before there is an alarm; 0 hours: it is never missed."""
+
+    mailbox: str  # id; empty for all that have no rule of their own
+    address: str
+    own: bool
+    hours: int
+    days: tuple[int, ...]  # 0 is Monday
+    begins: int  # minutes after midnight
+    ends: int
+    zone: str  # IANA name; empty for the box's own
+
+
+class NotifyingSettings(msgspec.Struct, frozen=True):
+    """How alarms are told; secrets are only told to be there."""
+
+    host: str
+    port: int
+    security: Literal["starttls", "tls", "none"]
+    user: str
+    has_password: bool
+    sender: str
+    recipients: tuple[str, ...]
+    language: str
+    level: Literal["warning", "error"]
+    daily_hour: int | None
+    url: str
+    has_secret: bool
+    while_locked: bool  # whether it goes on while the archive is locked
+
+
+class NotifyTested(msgspec.Struct, frozen=True):
+    """What trying to tell somebody showed, by way (mail, webhook)."""
+
+    way: str
+    passed: bool
+    words: str
+
+
+class Health(msgspec.Struct, frozen=True):
+    """Whether mail is taken in and can be read now; ``reasons`` are codes of what is not so, ``words`` say them."""
+
+    ready: bool
+    reasons: tuple[str, ...] = ()
+    words: tuple[str, ...] = ()
 
 
 class Status(msgspec.Struct, frozen=True):
@@ -464,6 +529,15 @@ class Status(msgspec.Struct, frozen=True):
     index_live_bytes: int = 0  # of the search index in memory
     replicas: tuple[ReplicaState, ...] = ()
     only_here: int = 0  # messages that no replica has
+
+
+class Trends(msgspec.Struct, frozen=True):
+    """Samples of the last hour, oldest first; as many as there are since the archiver began."""
+
+    seconds: int  # between two samples
+    backlog: tuple[int, ...]  # records not searchable
+    disk_used: tuple[int, ...]  # bytes
+    replica_lag: tuple[float, ...]  # seconds, of the remote that is furthest behind
 
 
 class JobInfo(msgspec.Struct, frozen=True):
@@ -542,3 +616,52 @@ class TotpSetup(msgspec.Struct, frozen=True):
     secret: str
     uri: str
     qr_svg: str
+
+
+class AcmeState(msgspec.Struct, frozen=True):
+    """How certificates are got from an authority (ACME), and how the last try went.
+
+    ``next_try`` is set after a try that failed; ``problem`` says why it did.
+    """
+
+    directory: str
+    contact: str
+    names: tuple[str, ...]
+    terms: str = ""
+    next_try: int | None = None
+    problem: str = ""
+
+
+class Certificate(msgspec.Struct, frozen=True):
+    """The certificate that gateway, POP3 and web show.
+
+    ``source`` is "issued" where only an unlocked archive could say whether it is the administrator's own or from an
+    authority that is asked again. ``days_left`` is negative once it has ended; ``chain`` counts its certificates;
+    ``fingerprint`` is SHA-256 in hexadecimal with colons. ``problems`` are sentences; none means that it is fit.
+    """
+
+    source: Literal["self-signed", "own", "acme", "issued"]
+    names: tuple[str, ...]
+    subject: str
+    issuer: str
+    not_before: int
+    not_after: int
+    days_left: float
+    key: str
+    fingerprint: str
+    chain: int
+    host_name: str
+    problems: tuple[str, ...] = ()
+    acme: AcmeState | None = None
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """One thing that the doctor looked at: what, how it is, and how to mend it where it is not as it should be.
+
+    A *problem* keeps mail from coming in, from being safe, or from being found; a *warning* may be meant so.
+    """
+
+    what: str
+    state: Literal["ok", "warning", "problem"]
+    text: str
+    mend: str = ""

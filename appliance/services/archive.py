@@ -22,6 +22,7 @@ from appliance.ingest.owners import Owners
 from appliance.ingest.system_log import SystemLog
 from appliance.keys.keyring import Keyring
 from appliance.keys.management import KeyManagement
+from appliance.services.alarms.keeper import Alarms
 from appliance.services.backlog import Backlog
 from appliance.services.chain import SharedChain
 from appliance.services.generations import Generation, Generations
@@ -31,6 +32,8 @@ from appliance.services.replica_states import ReplicaStates, Seen
 from appliance.services.replicator.history import Standing
 from appliance.services.sealed import SealedMail
 from appliance.services.seals import SealFiles
+from appliance.services.tries import WrongTries
+from appliance.services.turned_away import TurnedAway
 from appliance.settings import events
 from appliance.settings.store import Settings
 from appliance.store.reader import LogReader
@@ -55,11 +58,20 @@ class Archive:
     Only one process at a time may have it open; a second one gets ConflictError.
     """
 
-    def __init__(self, paths: Paths, keyring: KeyManagement, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, paths: Paths, keyring: KeyManagement, *, clock: Callable[[], float] = time.time,
+        alarms: Alarms | None = None,
+    ) -> None:  # fmt: skip
         self.paths = paths
         self.keyring = keyring
         self.clock = clock
         self.started_at = int(clock())
+        self.alarms = alarms or Alarms(paths.alarms, clock=clock)
+        """What an administrator should look at."""
+        self.tries = WrongTries()
+        """Wrong passwords, to notice who guesses."""
+        self.turned_away = TurnedAway()
+        """Mail that mailboxes' own states and rules send back, as the gateway counts it."""
         self._lock = _take(paths.lock)
         self.settings = Settings(
             paths.settings, column_key=keyring.key("settings"), lookup_key=keyring.key("settings-lookup")

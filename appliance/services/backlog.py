@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 
+from appliance import decoding
 from appliance.catalogue.store import Catalogue
 from appliance.ingest.system_log import SYSTEM_MAILBOX
 from appliance.services.sealed import SealedMail, Usage
@@ -130,7 +131,7 @@ class Backlog:
         """How many records the volume's seal says it has; None where the seal cannot be read."""
         try:
             line = (self._volumes / seal_path(volume.path)).read_bytes().partition(b"\n")[0]
-            return msgspec.json.decode(line, type=Seal).records
+            return decoding.from_json(line, Seal).records
         except (OSError, msgspec.DecodeError):
             return None
 

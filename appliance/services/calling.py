@@ -12,6 +12,7 @@ from typing import Any, get_type_hints
 
 import msgspec
 
+from appliance import decoding
 from appliance.errors import UsageError
 
 LONGEST_TEXT = 32 * 1024
@@ -51,7 +52,7 @@ class Service:
     def __call__(self, *who: Any, params: Mapping[str, Any]) -> Any:
         """The service's answer. Raises UsageError where it does not take these parameters, and what it raises."""
         try:
-            values = msgspec.convert(params, self._struct)
+            values = decoding.from_values(params, self._struct)
         except msgspec.ValidationError as error:
             raise UsageError(f"That call cannot be understood: {str(error)[:200]}.") from error
         named = {name: getattr(values, name) for name in self._names}

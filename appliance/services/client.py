@@ -13,6 +13,7 @@ from typing import Any, TypedDict, TypeVar, Unpack
 
 import msgspec
 
+from appliance import decoding
 from appliance.errors import UnavailableError
 from appliance.services import api
 from appliance.services.wire import LARGEST_FRAME, LENGTH, Call, Reply, error_of, pack
@@ -61,6 +62,35 @@ class RemoteSettings(TypedDict, total=False):
     lock_mode: str
     keep_daily: int
     keep_weekly: int
+
+
+class WatchSettings(TypedDict, total=False):
+    """When a mailbox (id; empty for all) that gets no mail is an alarm."""
+
+    mailbox: str
+    own: bool
+    hours: int
+    days: Sequence[int]
+    begins: int
+    ends: int
+    zone: str
+
+
+class NotifyingChanges(TypedDict, total=False):
+    """What can be set of how alarms are told. A password or secret that is not given stays."""
+
+    host: str
+    port: int
+    security: str
+    user: str
+    password: str
+    sender: str
+    recipients: Sequence[str]
+    language: str
+    level: str
+    daily_hour: int
+    url: str
+    secret: str
 
 
 class Stream:
@@ -406,6 +436,102 @@ class ArchiveClient:
             rehearsal=rehearsal,
         )  # fmt: skip
 
+    # -- the certificate, and the box -------------------------------------------------------------------------
+
+    async def certificate(self, token: str) -> api.Certificate:
+        """The certificate in use. Raises NotFoundError, DamageError where it cannot be used."""
+        return await self._call("certificate", api.Certificate, token)
+
+    async def certificate_self_signed(self, token: str, *, names: Sequence[str] = ()) -> api.Certificate:
+        """Use one that nobody vouches for, for these names or the archive's. Raises UsageError."""
+        return await self._call("certificate_self_signed", api.Certificate, token, names=list(names))
+
+    async def certificate_own(self, token: str, *, content: Sequence[bytes], password: str = "") -> api.Certificate:
+        """Use the pair in these files. Raises UsageError where it is none, or none for this archive."""
+        return await self._call("certificate_own", api.Certificate, token, content=list(content), password=password)
+
+    async def certificate_acme_terms(self, token: str, *, directory: str) -> str:
+        """Where an authority's terms are; empty where it has none. Raises UsageError, UnavailableError."""
+        return await self._call("certificate_acme_terms", str, token, directory=directory)
+
+    async def certificate_acme(
+        self, token: str, *, contact: str, agree: bool, names: Sequence[str], directory: str
+    ) -> api.JobInfo:
+        """Begin to get one from an authority. Raises UsageError."""
+        return await self._call(
+            "certificate_acme", api.JobInfo, token, contact=contact, agree=agree, names=list(names), directory=directory
+        )
+
+    async def certificate_renew(self, token: str) -> api.JobInfo:
+        """Begin to renew the one in use. Raises UsageError where only its owner can."""
+        return await self._call("certificate_renew", api.JobInfo, token)
+
+    async def doctor_begin(self, token: str) -> api.JobInfo:
+        """Begin to look at everything round the archive."""
+        return await self._call("doctor_begin", api.JobInfo, token)
+
+    async def doctor_findings(self, token: str, *, id: str) -> tuple[api.Finding, ...]:
+        """What a finished examination found."""
+        return await self._call("doctor_findings", tuple[api.Finding, ...], token, id=id)
+
+    # -- alarms, and telling of them --------------------------------------------------------------------------
+
+    async def health(self) -> api.Health:
+        """Whether mail is taken in and can be read; anybody may ask."""
+        return await self._call("health", api.Health)
+
+    async def metrics(self, *, secret: str, on_the_box: bool) -> bytes:
+        """The metrics in Prometheus' text format. Raises SignInError for who may not read them."""
+        return await self._call("metrics", bytes, secret=secret, on_the_box=on_the_box)
+
+    async def metrics_token_is_set(self, token: str) -> bool:
+        """Whether there is a token for metrics."""
+        return await self._call("metrics_token_is_set", bool, token)
+
+    async def metrics_token_make(self, token: str) -> str:
+        """A new token for metrics, shown once."""
+        return await self._call("metrics_token_make", str, token)
+
+    async def metrics_token_remove(self, token: str) -> None:
+        """Metrics are read on the box only from now on."""
+        await self._call("metrics_token_remove", None, token)
+
+    async def alarms(self, token: str) -> api.AlarmPage:
+        """The alarms that stand, and those that are over."""
+        return await self._call("alarms", api.AlarmPage, token)
+
+    async def alarm_acknowledge(self, token: str, *, id: str) -> api.Alarm:
+        """Say that somebody has seen an alarm. Raises NotFoundError where it is over."""
+        return await self._call("alarm_acknowledge", api.Alarm, token, id=id)
+
+    async def watch_rules(self, token: str) -> tuple[api.WatchRule, ...]:
+        """When a mailbox that gets no mail is an alarm: for all first, then for each."""
+        return await self._call("watch_rules", tuple[api.WatchRule, ...], token)
+
+    async def watch_set(self, token: str, **rule: Unpack[WatchSettings]) -> None:
+        """Set that for one mailbox, or for all without a rule of their own."""
+        await self._call("watch_set", None, token, **rule)
+
+    async def notifying(self, token: str) -> api.NotifyingSettings:
+        """How alarms are told."""
+        return await self._call("notifying", api.NotifyingSettings, token)
+
+    async def notifying_set(self, token: str, **changes: Unpack[NotifyingChanges]) -> api.NotifyingSettings:
+        """Change what is given."""
+        return await self._call("notifying_set", api.NotifyingSettings, token, **changes)
+
+    async def notify_test(self, token: str, *, way: str = "") -> tuple[api.NotifyTested, ...]:
+        """Really tell somebody. Raises UsageError where no way is set."""
+        return await self._call("notify_test", tuple[api.NotifyTested, ...], token, way=way)
+
+    async def support_begin(self, token: str) -> api.JobInfo:
+        """Start to make a support bundle."""
+        return await self._call("support_begin", api.JobInfo, token)
+
+    async def support_download(self, token: str, *, id: str) -> Stream:
+        """The finished bundle."""
+        return await self._stream("support_download", token, id=id)
+
     # -- pulling mail ------------------------------------------------------------------------------------------
 
     async def pull_list(self, *, secret: str, client: str, cursor: str, limit: int) -> api.PullPage:
@@ -434,7 +560,7 @@ class ArchiveClient:
             raise error_of(reply.error)
         if kind is None:
             return None  # type: ignore[return-value]
-        return msgspec.msgpack.decode(reply.result, type=kind)
+        return decoding.from_msgpack(reply.result, kind)
 
     async def _stream(self, method: str, token: str, /, client: str = "", **params: Any) -> Stream:
         connection = await self._send(Call(method=method, token=token, client=client, params=params))
@@ -442,7 +568,7 @@ class ArchiveClient:
         if first.error is not None:
             self._keep(connection)
             raise error_of(first.error)
-        head = msgspec.msgpack.decode(first.chunk or b"", type=StreamHead)
+        head = decoding.from_msgpack(first.chunk or b"", StreamHead)
         return Stream(head, self._chunks(connection))
 
     async def _chunks(self, connection: tuple[asyncio.StreamReader, asyncio.StreamWriter]) -> AsyncIterator[bytes]:

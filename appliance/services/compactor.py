@@ -17,6 +17,7 @@ from pathlib import Path
 
 import msgspec
 
+from appliance import decoding
 from appliance.confine import die_with_parent, undumpable
 from appliance.errors import MailkeepError, UnavailableError
 from appliance.framing import Failure, error_of, failure_of
@@ -65,7 +66,7 @@ def make_beside(
             process.stdin.write(msgspec.json.encode(step))
             process.stdin.close()
             for line in process.stdout:
-                word = msgspec.json.decode(line, type=_Word)
+                word = decoding.from_json(line, _Word)
                 if word.error is not None:
                     raise error_of(word.error)
                 if word.made:
@@ -90,7 +91,7 @@ def main() -> int:
     # Idle class: processor time, and on disks with a scheduler the disk's, only when nobody else wants it.
     os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # taking along what it was making
-    step = msgspec.json.decode(sys.stdin.buffer.read(), type=Step)
+    step = decoding.from_json(sys.stdin.buffer.read(), Step)
     try:
         made = make_here(paths, agent_keys(paths, "projector"), step, lambda done: _say(_Word(done)), lambda: False)
     except MailkeepError as error:

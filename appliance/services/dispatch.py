@@ -7,6 +7,7 @@ from typing import Any
 
 from appliance.errors import UsageError
 from appliance.services import (
+    alarming,
     api,
     auditing,
     instructions,
@@ -20,18 +21,26 @@ from appliance.services import (
 )
 from appliance.services.archive import Archive
 from appliance.services.calling import Service
+from appliance.services.certificates.managing import Certificates
 from appliance.services.compacting import Compactions
+from appliance.services.console import ConsoleServices
+from appliance.services.doctoring.service import Examinations
 from appliance.services.exporting import Exports
+from appliance.services.health import health
 from appliance.services.identity import Identity
 from appliance.services.jobs import Jobs
 from appliance.services.local import LocalServices
+from appliance.services.metrics import Metrics
+from appliance.services.notifying.services import Notifications
 from appliance.services.paths import Paths
 from appliance.services.principal import Principal
 from appliance.services.proving import Proofs
 from appliance.services.pulling import Pulling
 from appliance.services.replicas import Replicas
 from appliance.services.slots import Slots
+from appliance.services.support import Support
 from appliance.services.timestamping import Timestamping
+from appliance.services.trends import Trends
 from appliance.services.verifying import Verifications
 from appliance.services.wire import Call
 
@@ -67,6 +76,8 @@ _OF_THE_ARCHIVE: Mapping[str, Callable[..., Any]] = {
 }
 """Services that need nothing but the archive and the caller."""
 
+_SYSTEM = Principal(id="system", roles=frozenset({"admin"}))
+
 LONGEST_CLIENT = 64
 """Characters of a browser's address: an IPv6 address with its zone is shorter."""
 
@@ -83,6 +94,14 @@ class Dispatcher:
         self.timestamping = Timestamping(archive)
         self.compactions = Compactions(archive, jobs)
         self.replicas = Replicas(archive)
+        self.certificates = Certificates(archive, jobs)
+        examinations = Examinations(archive, jobs, self.replicas)
+        self.trends = Trends(archive)
+        self.alarming = alarming.Alarming(archive, lambda: status.status(archive, _SYSTEM))
+        self.notifications = Notifications(archive)
+        metrics = Metrics(archive, jobs)
+        support = Support(archive, jobs)
+        self._console = ConsoleServices(archive, identity)
 
         def user_invite(who: Principal, *, ids: Sequence[str] = ()) -> tuple[api.Invitation, ...]:
             return users.user_invite(archive, who, identity, ids=ids)
@@ -90,13 +109,16 @@ class Dispatcher:
         self._anybody = _services({
             "first_run": self._first_run, "create_administrator": identity.create_administrator,
             "sign_in": identity.sign_in, "accept_invitation": identity.accept_invitation,
-            "lock_state": locking.lock_state, "unlock": locking.unlock,
+            "lock_state": locking.lock_state, "unlock": locking.unlock, "health": self._health,
+            "metrics": metrics.read,
             **pulling.for_programs(),
         })  # fmt: skip
         shared = {name: Service(function, archive) for name, function in _OF_THE_ARCHIVE.items()} | _services({
             "export_begin": exports.begin, "jobs": jobs.list, "job": jobs.get, "job_stop": jobs.stop,
             "job_download": exports.download, "user_invite": user_invite,
-            **self.replicas.methods(),
+            **self.replicas.methods(), **self.certificates.methods(), **examinations.methods(),
+            **self.trends.methods(),
+            **self.alarming.methods(), **self.notifications.methods(), **metrics.methods(), **support.methods(),
         })  # fmt: skip
         self._signed_in = shared | _services({
             "caller": identity.caller, "sign_out": identity.sign_out, "change_password": identity.change_password,
@@ -107,13 +129,17 @@ class Dispatcher:
             **LocalServices(archive, identity).methods(), **Slots(archive).methods(),
             **locking.LocalLock(archive).methods(), **Verifications(archive, jobs).methods(),
             **Proofs(archive).methods(), **self.timestamping.methods(), **self.compactions.methods(),
-            **self.replicas.for_box(),
+            **self.replicas.for_box(), **self._console.methods(), "health": lambda _who: self._health(),
         })  # fmt: skip
 
     def close(self) -> None:
         """End what goes on beside the calls."""
+        self.notifications.close()
+        self.alarming.close()
         self.timestamping.close()
+        self.certificates.close()
         self.compactions.close()
+        self.trends.close()
         self.replicas.close()
         self.jobs.close()
 
@@ -140,11 +166,15 @@ class Dispatcher:
         return service(params=call.params)
 
     def from_box(self, call: Call, principal: Principal) -> Any:
-        """Answer the box's own command line, which acts as an auditor and administrator (and is audited)."""
+        """Answer the box's own command line, which acts as an auditor and administrator, or whoever signed in at its
+        console; both are audited."""
         service = self._local.get(call.method)
         if service is None:
             raise UsageError("There is no such service.")
-        return service(principal, params=call.params)
+        return service(self._console.speaker(principal, call.session), params=call.params)
+
+    def _health(self) -> api.Health:
+        return health(self.archive.paths, self.archive.clock(), unlocked=True)
 
     def _first_run(self) -> api.FirstRun:
         return api.FirstRun(self.identity.needs_administrator(), mailboxes.hostname(self.archive))

@@ -15,12 +15,13 @@ from typing import Literal
 
 import msgspec
 
-from appliance.errors import DamageError, ForbiddenError, NotFoundError
+from appliance.errors import DamageError, ForbiddenError, NotFoundError, UnavailableError
 from appliance.files import FILES, Files, create_directory, read_file, replace_file
 from appliance.mail import published
 from appliance.services.archive import Archive
 from appliance.services.principal import Principal
 from appliance.settings import events
+from appliance.store.absent import held
 from appliance.store.drop import drop
 from appliance.store.seal import Chain
 
@@ -102,7 +103,7 @@ def apply_retention(archive: Archive) -> int:
 def drop_erased(archive: Archive, chain: Chain) -> int:
     """Drop the ciphertext of erased records from the volumes that are sealed. Returns how many records that were.
 
-    What is on replicas only is dropped when it is back.
+    What is on replicas only is dropped when it is back, and what others work on when they are done.
     ``chain`` is the one that the archiver signs into. A volume that is damaged is left as it is: ``verify`` tells.
     Raises StorageError.
     """
@@ -112,7 +113,10 @@ def drop_erased(archive: Archive, chain: Chain) -> int:
         if not volume.sealed or volume.absent:
             continue
         try:
-            drop(volumes, path, records, chain, archive.keyring)
+            with held(volumes / volume.mailbox.hex(), seconds=0):  # so that the volume is not let go of meanwhile
+                drop(volumes, path, records, chain, archive.keyring)
+        except UnavailableError:
+            continue  # its mailbox is being compacted, which waits for this chain: next round
         except DamageError as error:
             log.error("erased mail stays in a damaged volume: %s", error.message)
             continue
@@ -138,7 +142,7 @@ def publish_erased(archive: Archive, files: Files = FILES) -> None:
         with contextlib.suppress(FileNotFoundError):
             if read_file(files, folder / name) == content:
                 continue
-        replace_file(files, folder / name, content)
+        replace_file(files, folder / name, content, 0o640)
     for name in files.names(folder):
         if name not in wanted:
             files.unlink(folder / name)

@@ -21,7 +21,8 @@ from appliance.errors import ConflictError, ForbiddenError, SignInError, UsageEr
 from appliance.mail.addresses import normalise
 from appliance.services import api
 from appliance.services.archive import Archive
-from appliance.services.principal import Principal
+from appliance.services.principal import KEYHOLDER, Principal
+from appliance.services.tries import WrongTries
 from appliance.settings import events, tables
 
 SESSION_SECONDS = 12 * 3600
@@ -45,10 +46,14 @@ _WRONG = "The address, the password or the code is wrong."
 
 
 class Brake:
-    """Slows down guessing: after ``TRIES`` failures every further one doubles the wait for that key."""
+    """Slows down guessing: after ``TRIES`` failures every further one doubles the wait for that key.
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    ``tries`` counts all failures together, for the alarm.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic, *, tries: WrongTries | None = None) -> None:
         self._clock = clock
+        self._tries = tries
         self._failures: dict[str, tuple[int, float]] = {}
         self._lock = threading.Lock()
 
@@ -64,6 +69,8 @@ class Brake:
     def failed(self, *keys: str) -> None:
         """Count a failure."""
         now = self._clock()
+        if self._tries is not None:
+            self._tries.add(keys[-1])
         with self._lock:
             if len(self._failures) > 100_000:
                 self._failures = {key: one for key, one in self._failures.items() if one[1] > now}
@@ -85,7 +92,7 @@ class Identity:
 
     def __init__(self, archive: Archive) -> None:
         self._archive = archive
-        self._brake = Brake()
+        self._brake = Brake(tries=archive.tries)
         self._pending_totp: dict[str, str] = {}
         self._used_totp: dict[str, int] = {}
         self._totp_lock = threading.Lock()
@@ -261,6 +268,14 @@ class Identity:
         require_good_password(password)
         user = self.add_administrator(Principal(id="system", client=client), name, address, password)
         return self._open_session(user, client, "sign-in")
+
+    def first_administrator(self, principal: Principal, *, name: str, address: str, password: str) -> None:
+        """The first administrator, made on the box itself. Raises ForbiddenError where there is one."""
+        principal.require(KEYHOLDER)
+        if not self.needs_administrator():
+            raise ForbiddenError("There is an administrator already. Sign in, or ask for an invitation.")
+        require_good_password(password)
+        self.add_administrator(principal, name, address, password)
 
     def add_administrator(self, principal: Principal, name: str, address: str, password: str) -> str:
         """Create a user who is an administrator. Returns its id."""

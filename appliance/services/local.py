@@ -39,6 +39,8 @@ class LocalServices:
         """The services by name."""
         return {
             "setup_code": self.setup_code,
+            "first_administrator_needed": self.first_administrator_needed,
+            "first_administrator": self._identity.first_administrator,
             "local_search": self.search,
             "local_show": self.show,
             "idle": self.idle,
@@ -50,6 +52,10 @@ class LocalServices:
     def setup_code(self, _principal: Principal) -> str:
         """The code for creating the first administrator; empty where there is one."""
         return self._identity.setup_code if self._identity.needs_administrator() else ""
+
+    def first_administrator_needed(self, _principal: Principal) -> bool:
+        """Whether nobody is an administrator yet."""
+        return self._identity.needs_administrator()
 
     def search(
         self, principal: Principal, *, query: str, user: str = "", offset: int = 0, limit: int = 25,

@@ -15,17 +15,22 @@ from typing import Any, NamedTuple
 
 from appliance.errors import KeyringError, LockedError, MailkeepError, UnavailableError
 from appliance.keys.agent_client import Agent
-from appliance.services import api
+from appliance.services import alarming, api
+from appliance.services.alarms.keeper import Alarms
 from appliance.services.archive import Archive, load_keyring
 from appliance.services.calling import Service
 from appliance.services.dispatch import LONGEST_CLIENT
+from appliance.services.health import health
 from appliance.services.identity import Brake, client_key
+from appliance.services.locked_alarms import LockedAlarms
 from appliance.services.locked_status import LockedStatus
+from appliance.services.metrics import exposition, measured, require_token
 from appliance.services.paths import Paths
 from appliance.services.principal import KEYHOLDER, Principal
 from appliance.services.replicator.asking import ask
 from appliance.services.replicator.history import Run
 from appliance.services.wire import Call
+from appliance.settings.store import metrics_token_in
 
 OPEN_SECONDS = 25.0
 """How long who unlocked the archive waits until it is open."""
@@ -52,14 +57,20 @@ class Locked:
         self._paths = paths
         self._agent = agent
         self._numbers = LockedStatus(paths)
-        self._brake = Brake()
+        self._alarms = LockedAlarms(paths, self._numbers)
+        self._brake = Brake(tries=self._numbers.tries)
         self._one = threading.Lock()
         self._opened = threading.Event()
         self._done: deque[_Done] = deque(maxlen=MOST_TRIES)
-        self._anybody = _services({"lock_state": self._state, "unlock": self._unlock_on_the_web})
+        self._anybody = _services({
+            "lock_state": self._state, "unlock": self._unlock_on_the_web, "health": self._health,
+            "metrics": self._metrics,
+        })  # fmt: skip
         self._local = _services({
             "lock_state": lambda _who: self._state(), "unlock": self._unlock_on_the_box,
             "lock": lambda _who: self._state(), "status": self._status, "slots": lambda _who: slots(paths),
+            "health": lambda _who: self._health(), "alarms": self._alarm_page,
+            "metrics_read": lambda _who: self._measured(),
             "replicate_begin": self._replicate, "replica_runs": self._runs, "replica_stop": self._stop_run,
         })  # fmt: skip
 
@@ -80,6 +91,19 @@ class Locked:
     def from_pop3(self, _call: Call) -> Any:
         """Answer the POP3 server, which reads without the archiver: erasing has to wait until it is unlocked."""
         raise self._refusal()
+
+    @property
+    def alarms(self) -> Alarms:
+        """The alarms; the open archive goes on with them."""
+        return self._numbers.alarms
+
+    def start(self) -> None:
+        """Begin to look for alarms."""
+        self._alarms.start()
+
+    def end(self) -> None:
+        """Look for alarms no more: the archive is unlocked, or the process ends."""
+        self._alarms.close()
 
     def opened(self, archive: Archive) -> None:
         """Say that the archive is open, and write down who did what meanwhile."""
@@ -108,6 +132,24 @@ class Locked:
 
     def _status(self, _principal: Principal) -> api.Status:
         return self._numbers.status()
+
+    def _health(self) -> api.Health:
+        return health(self._paths, self._numbers.clock(), unlocked=False)
+
+    def _alarm_page(self, principal: Principal) -> api.AlarmPage:
+        principal.require("admin")
+        return alarming.page(self._numbers.status().alarms, self.alarms.book.over, {})
+
+    def _metrics(self, *, secret: str = "", on_the_box: bool = False) -> bytes:
+        require_token(metrics_token_in(self._paths.settings), secret, on_the_box)
+        return self._measured()
+
+    def _measured(self) -> bytes:
+        numbers = self._numbers
+        found = measured(
+            self._paths, numbers.status(), numbers.clock(), wrong_tries=numbers.tries.total,
+        )  # fmt: skip
+        return exposition(found)
 
     def _note(self, who: Principal, action: str, what: str) -> None:
         self._done.append(_Done(datetime.now(UTC), who, action, what))

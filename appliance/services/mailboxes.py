@@ -17,6 +17,7 @@ from appliance.mail.addresses import domain, normalise
 from appliance.services import api
 from appliance.services.archive import Archive
 from appliance.services.erasing import publish_erased
+from appliance.services.paths import Paths
 from appliance.services.principal import Principal
 from appliance.services.sealed import Usage
 from appliance.settings import events
@@ -163,7 +164,7 @@ def publish(archive: Archive) -> None:
         path = published.settings_path(archive.paths.data)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            replace_file(Files(), path, published.encode(_for_the_gateway(archive)))
+            replace_file(Files(), path, published.encode(_for_the_gateway(archive)), 0o640)
             publish_erased(archive)
         except OSError as error:
             raise StorageError(
@@ -194,6 +195,14 @@ def _for_the_gateway(archive: Archive) -> published.GatewaySettings:
         size_limit=gateway.size_limit, mailboxes=tuple(doors), retired=tuple(retired),
         seal_key=published.SealKey(archive.keyring.archive_id, archive.keyring.verify_key),
     )  # fmt: skip
+
+
+def told_hostname(paths: Paths) -> str:
+    """The name of this box as the gateway was told it last; what the system says where it was not told yet."""
+    try:
+        return published.decode_settings(published.settings_path(paths.data).read_bytes()).hostname
+    except (OSError, ValueError):  # the archiver writes it anew when it starts
+        return socket.getfqdn()
 
 
 def hostname(archive: Archive) -> str:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import msgspec
 
+from appliance.keys.agent_wire import role_secret
+
 
 def local_secret_beside(local_socket: Path) -> Path:
     """The secret that belongs to a local socket."""
@@ -38,6 +40,11 @@ class Paths(msgspec.Struct, frozen=True):
     def service_keyfile(self) -> Path:
         """The key with which replication goes on while the archive is locked; outside the data folder, too."""
         return self.data.with_name(self.data.name + ".servicekey")
+
+    @property
+    def setup(self) -> Path:
+        """How far set-up is, and in which language the console speaks; beside the data folder, since it comes first."""
+        return self.data.with_name(self.data.name + ".setup")
 
     @property
     def replicas(self) -> Path:
@@ -120,11 +127,8 @@ class Paths(msgspec.Struct, frozen=True):
         return self.run / "agent" / "agent.sock"
 
     def agent_secret(self, role: str) -> Path:
-        """What a caller of the key agent in one role has to have read.
-
-        Those of the processes that have to do with the network lie in folders of their own.
-        """
-        return self.run / (role if role in ("pull", "replica") else "agent") / f"{role}.key"
+        """What a caller of the key agent in one role has to have read: each in a folder of its own."""
+        return role_secret(self.agent_socket.parent, role)
 
     @property
     def live(self) -> Path:
@@ -132,6 +136,11 @@ class Paths(msgspec.Struct, frozen=True):
         place = Path(os.environ.get("MAILKEEP_LIVE", "/dev/shm"))  # noqa: S108 - a folder of its own, mode 0700
         name = hashlib.sha256(bytes(self.data.absolute())).hexdigest()[:16]
         return place / f"mailkeep-{os.getuid()}-{name}"
+
+    @property
+    def challenges(self) -> Path:
+        """What port 80 answers an authority with that is asked for a certificate: all that the redirect can read."""
+        return self.run / "acme"
 
     @property
     def listening(self) -> Path:
@@ -147,6 +156,16 @@ class Paths(msgspec.Struct, frozen=True):
     def positions(self) -> Path:
         """How far programs have pulled over the API: a file for each token."""
         return self.data / "positions"
+
+    @property
+    def alarms(self) -> Path:
+        """The alarms that stand, and those that stood."""
+        return self.data / "alarms.json"
+
+    @property
+    def notifying(self) -> Path:
+        """How alarms are told while the archive is locked; sealed with the service key."""
+        return self.data / "notifying"
 
     @property
     def lock(self) -> Path:

@@ -11,6 +11,9 @@ KEYHOLDER = "keyholder"
 """The role of root and of the archive's own user at the box itself: they could read the keyfile anyhow. It cannot be
 granted."""
 
+LOCAL_GROUP = "mailkeep-audit"
+"""The Unix group whose members may use the archive's command line and console."""
+
 
 class Principal(msgspec.Struct, frozen=True):
     """A caller with the rights it has at this moment.

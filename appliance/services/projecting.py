@@ -46,12 +46,13 @@ class Projecting:
         self._index: IndexWriter | None = None
         self._projector: Projector | None = None
 
-    def run(self, stop: threading.Event) -> None:
-        """Project until ``stop``, or until the keys are taken away.
+    def run(self, stop: threading.Event, alive: Callable[[], None] = lambda: None) -> None:
+        """Project until ``stop``, or until the keys are taken away; ``alive`` is called after each step.
 
         What goes wrong is logged and tried again: the log is patient.
         """
         while not stop.is_set():
+            alive()
             try:
                 done = self._current().step()
             except LockedError:

@@ -58,7 +58,7 @@ class Pulling:
         self._archive = archive
         self._files = files
         self._drops = Maildrops(archive.paths.data, archive.keyring, fetch=archive.fetch)
-        self._brake = Brake()
+        self._brake = Brake(tries=archive.tries)
         self._noted: dict[str, float] = {}
 
     def for_programs(self) -> Mapping[str, Callable[..., Any]]:

@@ -13,6 +13,7 @@ import msgspec
 from appliance.cloud.clock import not_ahead
 from appliance.errors import MailkeepError
 from appliance.services import api
+from appliance.services.alarms.trouble import Figures, Trouble
 from appliance.services.paths import Paths
 from appliance.services.replicator.history import History, Run, Standing
 from appliance.services.replicator.progress import HowFar, how_far, progress_place
@@ -101,39 +102,26 @@ class ReplicaStates:
         return {name: counted.get(one.reached, Waiting(records, 0)) for name, one in standings.items()}
 
 
-def alarms(seen: Seen) -> Iterator[tuple[Literal["warning", "error"], str]]:
+def troubles(seen: Seen) -> Iterator[Trouble]:
     """What an administrator should look at."""
     if seen.trouble:
-        yield "warning", f"Nothing can be said of the replicas: {seen.trouble}"
+        yield Trouble("replica-unknown", "warning", figures={"trouble": seen.trouble})
     for one in seen.replicas:
+        named: Figures = {"name": one.name, "trouble": one.trouble}
         if one.unsound:
-            yield "error", f"The replica “{one.name}” is not as it should be. {one.unsound}"
+            yield Trouble("replica-unsound", "error", one.name, {"name": one.name, "trouble": one.unsound})
         if one.name in seen.ahead:
-            yield (
-                "error",
-                f"The replica “{one.name}” was brought up to date at a time that is yet to come: the clock of this box "
-                "was wrong then, or is wrong now. Until the next run nothing counts as being there. Set the clock "
-                "right; replication goes on by itself.",
-            )
+            yield Trouble("replica-clock", "error", one.name, named)
         if one.state == "superseded":
-            yield "error", f"Nothing is written to the replica “{one.name}” any more. {one.trouble}"
+            yield Trouble("replica-superseded", "error", one.name, named)
         elif one.state == "behind" and one.reached_at is None and one.name not in seen.ahead:
-            yield "error", f"Nothing has reached the replica “{one.name}” yet. {one.trouble}"
+            yield Trouble("replica-empty", "error", one.name, named)
         elif one.state == "behind":
-            messages = f"{one.waiting} message{' is' if one.waiting == 1 else 's are'}"
-            yield (
-                "error",
-                f"The replica “{one.name}” is {_span(one.lag_seconds)} behind: {messages} not there. "
-                f"{one.trouble or _why(one)}",
-            )
-    behind = [one for one in seen.replicas if one.state in ("behind", "superseded", "paused")]
-    if seen.replicas and len(behind) == len(seen.replicas) and seen.only_here:
-        exist = "message exists" if seen.only_here == 1 else "messages exist"
-        yield "warning", f"{seen.only_here} {exist} only on this box."
-
-
-def _why(one: api.ReplicaState) -> str:
-    return "It is paused." if one.next_at is None else "Look whether replication runs: `mailkeep remote list`."
+            behind: Figures = {"lag": one.lag_seconds, "waiting": one.waiting, "paused": int(one.next_at is None)}
+            yield Trouble("replica-behind", "error", one.name, named | behind)
+    late = [one for one in seen.replicas if one.state in ("behind", "superseded", "paused")]
+    if seen.replicas and len(late) == len(seen.replicas) and seen.only_here:
+        yield Trouble("unreplicated", "warning", figures={"count": seen.only_here})
 
 
 def run_info(run: Run, now: HowFar | None = None) -> api.RunInfo:
@@ -200,11 +188,3 @@ def _word(
 
 def _seconds(microseconds: int | None) -> int | None:
     return None if microseconds is None else microseconds // _SECOND
-
-
-def _span(seconds: float) -> str:
-    """A time as people say it."""
-    for name, unit in (("days", 86_400.0), ("hours", 3600.0)):
-        if seconds >= 2 * unit:
-            return f"{seconds / unit:.0f} {name}"
-    return f"{max(seconds / 60, 1):.0f} minutes"

@@ -29,6 +29,7 @@ from appliance.services.principal import KEYHOLDER, Principal
 from appliance.services.replica_samples import Samples
 from appliance.services.replicator.asking import ask
 from appliance.services.replicator.history import KEPT, Kind, Run
+from appliance.services.restored import note_restore
 from appliance.services.service_key import encoded, keys_of, write_service_keyfile
 from appliance.settings import events
 from appliance.store.absent import AbsentFile, AbsentFiles
@@ -52,7 +53,7 @@ class Replicas:
         self._states = archive.replica_states
         self._own: _Own | None = None
         self._samples = Samples(archive, SYSTEM)
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="replicas", daemon=True)
 
@@ -73,6 +74,10 @@ class Replicas:
     def start(self) -> None:
         """Tell the replicator of the remotes, and begin to write down what it has to say."""
         self.publish()
+        try:
+            note_restore(self._archive)
+        except MailkeepError as error:
+            log.error("where the archive was restored from could not be written down: %s", error.message)
         self._thread.start()
 
     def close(self) -> None:
@@ -135,7 +140,8 @@ class Replicas:
     ) -> api.RemoteInfo:  # fmt: skip
         """Change what is given. Of ``options`` those that are given change, and an empty value takes one away.
 
-        Raises NotFoundError, UsageError.
+        Raises NotFoundError, UsageError; where it is to lie at another place, ConflictError if volumes that are not on
+        this disk are at the old one only, and as ``Remote.list`` if the new one cannot be looked at for them.
         """
         principal.require("admin")
         given = {
@@ -149,6 +155,7 @@ class Replicas:
             config = check(msgspec.structs.replace(before, options=_merged(before, options), **changed))
             if place_of(config) != place_of(before):
                 self._require_own_place(config)
+                self._require_reachable(before, config)
             if config != before:
                 self._put(principal, config)
             if (config.path, config.options) != (before.path, before.options):
@@ -291,14 +298,36 @@ class Replicas:
             if other.name != config.name and is_same_place(config, other):
                 raise ConflictError(
                     f"The remote “{other.name}” lies at this place already, and a replica needs one of its own. Give "
-                    "another path."
+                    "another path. Accounts cannot be told apart: a folder of the same name in another account needs "
+                    "another name, too."
                 )
 
     def _require_elsewhere(self, config: RemoteConfig) -> None:
         """What is not on this disk is on another remote too, as far as this box knows. Raises ConflictError."""
+        if only := self._only_at(config):
+            raise ConflictError(
+                f"{len(only)} of the archive's volumes are not on this disk, and no other remote than “{config.name}” "
+                "is known to have them. It was not removed. Pause it, replicate to another remote once they are here "
+                "again, and remove it then."
+            )
+
+    def _require_reachable(self, before: RemoteConfig, after: RemoteConfig) -> None:
+        """What is not on this disk and at no other remote is where a remote is to lie from now on. Raises
+        ConflictError, and as ``Remote.list`` where that cannot be looked at."""
+        only = self._only_at(before)
+        if only and (lacking := only.intersection(self._ask("lacking", tuple[str, ...], config=after))):
+            raise ConflictError(
+                f"{len(lacking)} of the archive's volumes are not on this disk, and where “{before.name}” is to lie "
+                "from now on they are not, either: their mail could not be opened any more. Nothing was changed. Copy "
+                "everything from the old place to the new one first, or add the new place as a remote of its own, with "
+                "a name of its own."
+            )
+
+    def _only_at(self, config: RemoteConfig) -> frozenset[str]:
+        """The volumes that are not on this disk, and on no other remote, as far as this box knows: their paths."""
         absent = AbsentFiles(self._archive.paths.volumes).all()
         if not absent:
-            return
+            return frozenset()
         keys = keys_of(self._archive.keyring)
         try:
             there = remembered_files(self._paths_of(config.name), config, keys)
@@ -309,17 +338,11 @@ class Replicas:
             ]
         except OSError as error:
             raise storage_error(error) from error
-        only = [
-            one
-            for one in absent.values()
+        return frozenset(
+            path
+            for path, one in absent.items()
             if (there is None or _has(there, one)) and not any(_has(other, one) for other in others)
-        ]
-        if only:
-            raise ConflictError(
-                f"{len(only)} of the archive's volumes are not on this disk, and no other remote than “{config.name}” "
-                "is known to have them. It was not removed. Pause it, replicate to another remote once they are here "
-                "again, and remove it then."
-            )
+        )
 
     def _known(self, name: str) -> RemoteConfig:
         found = self._find(name)
@@ -370,7 +393,7 @@ class _Own:
         self._replication.recover()
         self._roller = Roller(archive)
         self._roller.start()
-        self.desk = Desk(archive.paths, self._replication)
+        self.desk = Desk(self._replication)
 
     def close(self) -> None:
         """End what goes on."""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 
+from appliance import decoding
 from appliance.errors import DamageError
 from appliance.files import FILES, Files, read_file
 from appliance.store.failures import storage_error
@@ -92,7 +93,7 @@ class SealFiles:
     def _take_in(self, path: str) -> None:
         line = read_file(self._files, self._volumes / path).partition(b"\n")[0]
         try:
-            number = msgspec.json.decode(line, type=_Numbered).number
+            number = decoding.from_json(line, _Numbered).number
         except msgspec.DecodeError:
             return
         self._known[path] = number

@@ -28,13 +28,11 @@ import msgspec
 from appliance.errors import ForbiddenError, MailkeepError, UnavailableError, UsageError
 from appliance.files import FILES, replace_file
 from appliance.services.paths import Paths
-from appliance.services.principal import KEYHOLDER, Principal
+from appliance.services.principal import KEYHOLDER, LOCAL_GROUP, Principal
 from appliance.services.reading import Download
 from appliance.services.wire import Call, Reply, failure_of, pack, read
 
 log = logging.getLogger(__name__)
-
-LOCAL_GROUP = "mailkeep-audit"
 
 ACCEPT_PAUSE = 0.1
 """Seconds to wait after the system refused a connection, as it does while too many files are open."""

@@ -3,36 +3,26 @@
 from __future__ import annotations
 
 import shutil
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from operator import add
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from appliance import __version__
 from appliance.catalogue.store import Counts
-from appliance.index import live
 from appliance.mail import published
-from appliance.services import api, replica_states
+from appliance.services import alarming, api, replica_states
+from appliance.services.alarms.conditions import Disagreement, Observed, Quiet, troubles
+from appliance.services.alarms.working_time import WorkingTime
 from appliance.services.archive import Archive, Indexed
 from appliance.services.backlog import LogCount
+from appliance.services.observing import box_observed
 from appliance.services.principal import Principal
+from appliance.services.replica_states import Seen
 from appliance.services.sealed import Usage
-from appliance.services.swap import plain_swaps_of
 from appliance.services.timestamping import overdue
 from appliance.services.unlock import is_memory_locked, slot_kinds, unlocks_itself
-
-Level = Literal["warning", "error"]
-
-LOW_DISK = 0.05
-"""Share of free disk below which there is an alarm."""
-UNHEARD_SECONDS = 60
-"""Time without counters after which a gateway worker is taken for stuck."""
-SILENCE_SECONDS = 24 * 3600
-"""Time without mail after which a mailbox that had some raises an alarm: over a weekend one is expected."""
-
-LATE_SECONDS = 300
-"""Age of the oldest mail that is not searchable from which on there is an alarm."""
+from appliance.settings import events
 
 
 class _Seen(NamedTuple):
@@ -44,11 +34,8 @@ class _Seen(NamedTuple):
     indexed: Indexed
     behind: int  # records and messages that are not searchable yet
     late: float  # seconds since the oldest of them came in
-    free: float  # share of the disk
-    memory_free: float  # share of the tmpfs that the live index is on
     workers: list[published.WorkerStats]
     memory_locked: bool
-    plain_swaps: tuple[str, ...]
     usage: dict[bytes, Usage]  # by mailbox
 
     @property
@@ -68,8 +55,9 @@ def status(archive: Archive, principal: Principal) -> api.Status:
     """The numbers of the status page."""
     principal.require("admin")
     disk = shutil.disk_usage(archive.paths.data)
-    seen = _look(archive, disk.free / disk.total)
+    seen = _look(archive)
     replicated = archive.see_replicas(seen.log.records)
+    alarms = archive.alarms.see(troubles(_observed(archive, seen, replicated), archive.alarms.level))
     last = max((one.last for one in seen.usage.values() if one.last is not None), default=None)
     return api.Status(
         version=__version__,
@@ -101,15 +89,7 @@ def status(archive: Archive, principal: Principal) -> api.Status:
         accepted=sum(one.accepted for one in seen.workers),
         refused=sum(one.refused for one in seen.workers),
         deferred=sum(one.deferred for one in seen.workers),
-        alarms=tuple(
-            api.Alarm(level, text, int(seen.now))
-            for level, text in (
-                *_about_the_box(seen),
-                *_about_mail(archive, seen),
-                *_about_timestamps(archive),
-                *replica_states.alarms(replicated),
-            )
-        ),
+        alarms=tuple(map(alarming.info, alarms)),
         agrees=seen.agrees,
         memory_locked=seen.memory_locked,
         slots=slot_kinds(archive.paths),
@@ -119,7 +99,7 @@ def status(archive: Archive, principal: Principal) -> api.Status:
     )
 
 
-def _look(archive: Archive, free: float) -> _Seen:
+def _look(archive: Archive) -> _Seen:
     catalogue, now = archive.catalogue, archive.clock()
     counts, indexed = catalogue.counts(), archive.indexed()
     log = archive.backlog.count(catalogue)
@@ -132,77 +112,49 @@ def _look(archive: Archive, free: float) -> _Seen:
         indexed=indexed,
         behind=log.waiting + max(changed, 0),
         late=0.0 if log.oldest is None else max(now - log.oldest / 1e6, 0.0),
-        free=free,
-        memory_free=_share_free(archive.paths.live),
         workers=workers(archive.paths.data),
         memory_locked=is_memory_locked(archive.paths),
-        plain_swaps=plain_swaps_of(archive.paths.live),
         usage=archive.backlog.usage(catalogue),
     )
 
 
-def _about_the_box(seen: _Seen) -> Iterator[tuple[Level, str]]:
-    if seen.free < LOW_DISK:
-        yield "error", f"The disk is nearly full: {seen.free:.0%} free. Mail is put off when it is full."
-    if seen.memory_free < LOW_DISK:
-        yield (
-            "error",
-            f"The memory for the search index is nearly full: {seen.memory_free:.0%} free. Mail is received and kept; "
-            "what is new may not be searchable. Give the box more memory, or enlarge that tmpfs.",
-        )
-    if seen.plain_swaps:
-        yield (
-            "warning",
-            f"This box swaps to {', '.join(seen.plain_swaps)}, which is not encrypted: words of the mail can reach the "
-            "disk readable. Switch swap off, or encrypt it.",
-        )
-    if seen.log.damaged:
-        yield "error", f"{seen.log.damaged} places in the log are damaged. Run `mailkeep verify`."
-    if seen.late > LATE_SECONDS:
-        yield "warning", f"Mail of {seen.late / 60:.0f} minutes ago is not searchable yet."
-    if not seen.agrees:
-        yield (
-            "error",
-            f"Log, catalogue and index disagree: {seen.searchable} records in the log, {seen.counts.records} in the "
-            f"catalogue; {seen.counts.messages} messages in the catalogue, {seen.indexed.documents} in the index. "
-            "Run `mailkeep rebuild`; searching goes on meanwhile.",
-        )
-    for worker in seen.workers:
-        if seen.now - worker.updated_at / 1e6 > UNHEARD_SECONDS:
-            yield "error", f"Gateway worker {worker.worker} has not been heard of for a minute."
+def _observed(archive: Archive, seen: _Seen, replicated: Seen) -> Observed:
+    """What alarms are made of."""
+    counts = seen.counts
+    return box_observed(
+        archive.paths,
+        seen.now,
+        damaged=seen.log.damaged,
+        late=seen.late,
+        disagreement=None
+        if seen.agrees
+        else Disagreement(seen.searchable, counts.records, counts.messages, seen.indexed.documents),
+        workers=tuple(seen.workers),
+        turned_away=archive.turned_away.lately(seen.workers, seen.now),
+        quiet=tuple(_quiet(archive, seen)),
+        unstamped_days=overdue(archive),
+        tries=archive.tries.recent(),
+        replicas=tuple(replica_states.troubles(replicated)),
+        reported=archive.alarms.book.reported,
+    )
 
 
-def _about_mail(archive: Archive, seen: _Seen) -> Iterator[tuple[Level, str]]:
-    for mailbox in archive.settings.mailboxes():
-        last = seen.usage.get(mailbox.mailbox, Usage()).last
-        if mailbox.state == "active" and last is not None and seen.now - last / 1e6 > SILENCE_SECONDS:
-            yield (
-                "warning",
-                f"No mail has come to {mailbox.address} for {(seen.now - last / 1e6) / 3600:.0f} hours. Look at the "
-                "journal rule: Exchange disables a rule whose target did not answer.",
+def _quiet(archive: Archive, seen: _Seen) -> Iterator[Quiet]:
+    """The mailboxes that take mail, with when the last came in."""
+    rules = archive.settings.watches()
+    for mailbox, created, deleted in archive.settings.all_mailboxes():
+        if mailbox.state == "active" and deleted is None:
+            last = seen.usage.get(mailbox.mailbox, Usage()).last
+            since = (created if last is None else last) / 1e6
+            yield Quiet(
+                mailbox.mailbox.hex(), mailbox.address, since, last is not None, working_time(rules, mailbox.mailbox)
             )
-    turned_away: Counter[str] = Counter()
-    for worker in seen.workers:
-        turned_away.update(worker.turned_away)
-    for address, count in sorted(turned_away.items()):
-        yield (
-            "warning",
-            f"{count} deliveries to {address} were put off: the mailbox is suspended, disabled, deleted or guarded.",
-        )
 
 
-def _about_timestamps(archive: Archive) -> Iterator[tuple[Level, str]]:
-    if days := overdue(archive):
-        yield (
-            "warning",
-            f"What was sealed {days} days ago has no timestamp yet. Look whether the time-stamping authority answers: "
-            "`mailkeep timestamp now`. It is asked every hour.",
-        )
-
-
-def _share_free(place: Path) -> float:
-    total, free = live.room(place)
-    return free / total if total else 1.0
+def working_time(rules: Mapping[bytes, events.WatchSet], mailbox: bytes) -> WorkingTime:
+    """When silence of a mailbox counts: by its own rule, else by that for all."""
+    rule = rules.get(mailbox) or rules.get(b"") or events.WatchSet()
+    return WorkingTime(rule.hours, rule.days, rule.begins, rule.ends, rule.zone)
 
 
 def workers(data: Path) -> list[published.WorkerStats]:

@@ -10,6 +10,7 @@ import msgspec
 from appliance.errors import DamageError, UsageError
 from appliance.ingest.system_log import check_chain, entries
 from appliance.services import api
+from appliance.services.alarms.trouble import Figures, Trouble
 from appliance.services.archive import Archive, load_keyring
 from appliance.services.jobs import Jobs, Progress
 from appliance.services.paths import Paths
@@ -61,6 +62,7 @@ class Verifications:
             checked = self._check(progress, deep)
             if checked is not None:
                 self._archive.note(principal, "verify", f"{checked.records} records, {len(checked.errors)} errors")
+                self._tell(checked)
                 progress.result = checked
             return ""
 
@@ -74,6 +76,16 @@ class Verifications:
         if not isinstance(found, Checked):
             raise UsageError("That job was no check.")
         return found
+
+    def _tell(self, checked: Checked) -> None:
+        """Raise the alarm, or end it: what a deep check found, only a deep check takes back."""
+        alarms = self._archive.alarms
+        before = next((one for one in alarms.book.reported if one.kind == KIND), None)
+        if checked.errors:
+            figures: Figures = {"errors": len(checked.errors), "deep": int(checked.deep)}
+            alarms.report(KIND, Trouble(KIND, "error", figures=figures))
+        elif before is not None and (checked.deep or not before.figures.get("deep")):
+            alarms.report(KIND, None)
 
     def _check(self, progress: Progress, deep: bool) -> Checked | None:
         archive = self._archive

@@ -21,11 +21,16 @@ CHUNK = 256 * 1024
 
 
 class Call(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One request. ``token`` is the session it is made with; ``client`` the browser's address, for the audit."""
+    """One request. ``token`` is the session it is made with; ``client`` the browser's address, for the audit.
+
+    On the box's own sockets ``token`` is the secret beside the socket, and ``session`` that of who signed in at the
+    console.
+    """
 
     method: str
     token: str = ""
     client: str = ""
+    session: str = ""
     params: dict[str, Any] = {}
 
 

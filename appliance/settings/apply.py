@@ -220,6 +220,12 @@ def _(event: events.TimestampingSet, context: Context) -> tuple[str, str, str]:
 
 
 @_apply.register
+def _(event: events.CertificateSet, context: Context) -> tuple[str, str, str]:
+    context.database.merge(tables.Certificate(id=1, put=msgspec.json.encode(event).decode()))
+    return "certificate.set", " ".join((event.source, *event.names, event.directory)).strip(), ""
+
+
+@_apply.register
 def _(event: events.RemotePut, context: Context) -> tuple[str, str, str]:
     row = context.database.get(tables.Remote, event.name)
     action = "remote.change" if row else "remote.add"
@@ -269,6 +275,39 @@ def _(event: events.ReplicationSet, context: Context) -> tuple[str, str, str]:
 def _(event: events.GatewaySet, context: Context) -> tuple[str, str, str]:
     context.database.merge(tables.Gateway(id=1, hostname=event.hostname, size_limit=event.size_limit))
     return "gateway.set", f"{event.hostname} {event.size_limit}", ""
+
+
+@_apply.register
+def _(event: events.WatchSet, context: Context) -> tuple[str, str, str]:
+    whose = "all"
+    if event.mailbox:
+        row = context.database.get(tables.Mailbox, event.mailbox)
+        whose = row.address if row else event.mailbox.hex()
+    context.database.execute(delete(tables.Watch).where(tables.Watch.mailbox == event.mailbox))
+    if not event.own:
+        return "watch.set", f"{whose} as-all", ""
+    context.database.add(tables.Watch(mailbox=event.mailbox, rule=msgspec.json.encode(event).decode()))
+    days = ",".join(map(str, event.days))
+    told = f"{whose} hours={event.hours} days={days} minutes={event.begins}-{event.ends} zone={event.zone or 'local'}"
+    return "watch.set", told, ""
+
+
+@_apply.register
+def _(event: events.NotifyingSet, context: Context) -> tuple[str, str, str]:
+    put = msgspec.json.encode(event).decode()
+    context.database.merge(tables.Notifying(id=1, at=context.entry.at, put=put))
+    told = [f"level={event.level}", f"daily={'off' if event.daily_hour is None else event.daily_hour}"]
+    if event.host:
+        told += [f"mail={event.host}:{event.port}", f"to={','.join(event.recipients)}"]
+    if event.url:
+        told.append(f"webhook={_host(event.url)}")
+    return "notifying.set", " ".join(told), ""
+
+
+@_apply.register
+def _(event: events.MetricsTokenSet, context: Context) -> tuple[str, str, str]:
+    context.database.merge(tables.MetricsToken(id=1, token_hash=event.token_hash))
+    return ("metrics-token.set" if event.token_hash else "metrics-token.remove"), "", ""
 
 
 @_apply.register

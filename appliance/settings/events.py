@@ -122,6 +122,24 @@ class TimestampingSet(msgspec.Struct, frozen=True, tag=True):
     url: str
 
 
+class CertificateSet(msgspec.Struct, frozen=True, tag=True):
+    """Where the certificate of gateway, POP3 and web comes from; the certificate itself lies in ``tls/``.
+
+    ``names`` are those it is for, none meaning the archive's host name. For an authority (acme): its directory, whom it
+    may write to, the terms that were agreed to and the private key (PEM) of the account there.
+    """
+
+    source: Literal["self-signed", "own", "acme"]
+    names: tuple[str, ...] = ()
+    directory: str = ""
+    contact: str = ""
+    terms: str = ""
+    account: str = ""
+
+    def __repr__(self) -> str:
+        return f"CertificateSet({self.source}, {self.names}, {self.directory}, …)"
+
+
 class RemotePut(msgspec.Struct, frozen=True, tag=True):
     """A remote is added or changed. The fields are those of ``cloud.remote.RemoteConfig``, ``kind`` being its type;
     ``options`` hold secrets."""
@@ -167,6 +185,51 @@ class GatewaySet(msgspec.Struct, frozen=True, tag=True):
     size_limit: int
 
 
+class WatchSet(msgspec.Struct, frozen=True, tag=True):
+    """When a mailbox (empty: any that has no rule of its own) that gets no mail raises an alarm.
+
+    The fields are those of ``services.alarms.working_time.WorkingTime``. ``own`` false takes a mailbox's own rule away.
+    """
+
+    mailbox: bytes = b""
+    own: bool = True
+    hours: int = 6
+    days: tuple[int, ...] = (0, 1, 2, 3, 4)
+    begins: int = 480
+    ends: int = 1080
+    zone: str = ""
+
+
+class NotifyingSet(msgspec.Struct, frozen=True, tag=True):
+    """How alarms are told: by mail through a server (no host: not at all), by a webhook (no URL: not at all).
+
+    ``daily_hour`` is the hour at which the daily mail goes out, None for never. ``password`` and ``secret`` are
+    secrets.
+    """
+
+    host: str = ""
+    port: int = 587
+    security: Literal["starttls", "tls", "none"] = "starttls"
+    user: str = ""
+    password: str = ""
+    sender: str = ""
+    recipients: tuple[str, ...] = ()
+    language: str = "en"
+    level: Literal["warning", "error"] = "warning"
+    daily_hour: int | None = 7
+    url: str = ""
+    secret: str = ""
+
+    def __repr__(self) -> str:
+        return f"NotifyingSet({self.host}, {self.url}, …)"
+
+
+class MetricsTokenSet(msgspec.Struct, frozen=True, tag=True):
+    """The token with which metrics are read; only its SHA-256 is kept. Empty: they are read on the box only."""
+
+    token_hash: bytes = b""
+
+
 class HoldPlaced(msgspec.Struct, frozen=True, tag=True):
     """Nothing of this archive (empty: of any archive) received in the period may be erased."""
 
@@ -193,8 +256,8 @@ class Noted(msgspec.Struct, frozen=True, tag=True):
 
 Event = (
     UserPut | PasswordSet | TotpSet | InvitationMade | InvitationUsed | RoleAsked | RoleGranted | RoleRefused
-    | RoleRevoked | MailboxPut | RecordsErased | TimestampingSet | RemotePut | RemoteRemoved | ReplicationSet
-    | GatewaySet | HoldPlaced | HoldReleased | Noted
+    | RoleRevoked | MailboxPut | RecordsErased | TimestampingSet | CertificateSet | RemotePut | RemoteRemoved
+    | ReplicationSet | GatewaySet | WatchSet | NotifyingSet | MetricsTokenSet | HoldPlaced | HoldReleased | Noted
 )  # fmt: skip
 
 

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Engine, Insert, Select, bindparam, delete, func, insert, select
+from sqlalchemy import Connection, Engine, Insert, Select, bindparam, delete, func, insert, inspect, select
 from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.orm import Session as Database
 
+from appliance import decoding
 from appliance.mail.addresses import domain
 from appliance.mail.doors import Doors
 from appliance.mail.published import ALL_OF
@@ -23,7 +24,7 @@ from appliance.settings.apply import apply
 from appliance.settings.columns import bind_cipher, lookup
 from appliance.sqlite import durable, migrate, open_database
 
-NEWEST_REVISION = "0003"
+NEWEST_REVISION = "0005"
 DEFAULT_SIZE_LIMIT = 350 * 1024 * 1024
 
 
@@ -224,6 +225,14 @@ class Settings:
             row = database.get(tables.Timestamping, 1)
             return row.url if row else ""
 
+    def certificate(self) -> events.CertificateSet:
+        """Where the certificate comes from; self-signed where nothing was set."""
+        with self.read() as database:
+            row = database.get(tables.Certificate, 1)
+            if row is None:
+                return events.CertificateSet("self-signed")
+            return decoding.from_json(row.put, events.CertificateSet)
+
     def gateway(self) -> events.GatewaySet:
         """Host name and limits; the defaults where nothing was set."""
         with self.read() as database:
@@ -236,13 +245,35 @@ class Settings:
         """The remotes that the archive is replicated to, by name; secrets in the clear."""
         with self.read() as database:
             rows = database.scalars(select(tables.Remote).order_by(tables.Remote.name)).all()
-            return [msgspec.json.decode(row.put, type=events.RemotePut) for row in rows]
+            return [decoding.from_json(row.put, events.RemotePut) for row in rows]
 
     def replication(self) -> events.ReplicationSet:
         """What holds for all remotes."""
         with self.read() as database:
             row = database.get(tables.Replication, 1)
             return events.ReplicationSet() if row is None else events.ReplicationSet(row.keep_local_days, row.rehearsal)
+
+    # -- watching and telling ---------------------------------------------------------------------------------
+
+    def watches(self) -> dict[bytes, events.WatchSet]:
+        """When silence raises an alarm, by mailbox; under the empty one what holds for those without their own."""
+        with self.read() as database:
+            rows = database.scalars(select(tables.Watch)).all()
+            return {row.mailbox: decoding.from_json(row.rule, events.WatchSet) for row in rows}
+
+    def notifying(self) -> tuple[events.NotifyingSet, float]:
+        """How alarms are told, and since when (seconds); the defaults, which tell nobody, where nothing was set."""
+        with self.read() as database:
+            row = database.get(tables.Notifying, 1)
+            if row is None:
+                return events.NotifyingSet(), 0.0
+            return decoding.from_json(row.put, events.NotifyingSet), row.at / 1e6
+
+    def metrics_token(self) -> bytes:
+        """SHA-256 of the token with which metrics are read; empty where there is none."""
+        with self.read() as database:
+            row = database.get(tables.MetricsToken, 1)
+            return row.token_hash if row else b""
 
     # -- sessions: the one table that the log does not know ---------------------------------------------------
     #
@@ -294,6 +325,23 @@ class Settings:
         """How many users there are."""
         with self.read() as database:
             return database.scalar(select(func.count()).select_from(tables.User)) or 0
+
+
+def metrics_token_in(path: Path) -> bytes:
+    """SHA-256 of the token with which metrics are read, from the settings of a locked archive; empty without one.
+
+    Raises UnavailableError, StorageError, DamageError.
+    """
+    if not path.exists():
+        return b""
+    engine = open_database(path)
+    try:
+        with engine.connect() as connection:
+            if not inspect(connection).has_table("metrics_token"):
+                return b""
+            return connection.execute(select(tables.MetricsToken.token_hash)).scalar() or b""
+    finally:
+        engine.dispose()
 
 
 def _mailbox(row: tables.Mailbox) -> events.MailboxPut:

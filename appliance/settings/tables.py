@@ -138,6 +138,14 @@ class Timestamping(Base):
     url: Mapped[str] = mapped_column(EncryptedText)
 
 
+class Certificate(Base):
+    """One row: where the certificate comes from."""
+
+    __tablename__ = "certificate"
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    put: Mapped[str] = mapped_column(EncryptedText)  # events.CertificateSet as JSON, the account's key among it
+
+
 class Remote(Base):
     """A remote that the archive is replicated to."""
 
@@ -162,6 +170,31 @@ class Gateway(Base):
     id: Mapped[int] = mapped_column(Integer, primary_key=True)
     hostname: Mapped[str] = mapped_column(String)
     size_limit: Mapped[int] = mapped_column(Integer)
+
+
+class Watch(Base):
+    """When a mailbox that gets no mail raises an alarm; the row of the empty mailbox is for those without their own."""
+
+    __tablename__ = "watch"
+    mailbox: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
+    rule: Mapped[str] = mapped_column(String)  # events.WatchSet as JSON
+
+
+class Notifying(Base):
+    """One row: how alarms are told."""
+
+    __tablename__ = "notifying"
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    at: Mapped[int] = mapped_column(Integer)  # microseconds
+    put: Mapped[str] = mapped_column(EncryptedText)  # events.NotifyingSet as JSON, secrets among it
+
+
+class MetricsToken(Base):
+    """One row: with what metrics are read; in the clear, so that a locked archive can compare it."""
+
+    __tablename__ = "metrics_token"
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    token_hash: Mapped[bytes] = mapped_column(LargeBinary)
 
 
 class Hold(Base):

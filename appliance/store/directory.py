@@ -20,6 +20,7 @@ import msgspec
 import zstandard
 from google_crc32c import value as crc32c
 
+from appliance import decoding
 from appliance.errors import DamageError
 from appliance.files import Files, read_exactly
 from appliance.store import merkle
@@ -143,7 +144,7 @@ class Directory(msgspec.Struct, frozen=True):
     def places(self) -> Places:
         """Where the records are. Raises DamageError."""
         try:
-            columns = msgspec.msgpack.decode(_decompress(self.columns), type=_Columns)
+            columns = decoding.from_msgpack(_decompress(self.columns), _Columns)
         except msgspec.DecodeError as error:
             raise DamageError("The archive volume's directory cannot be read.") from error
         return Places(self.replaced, columns)
@@ -191,7 +192,7 @@ def parse(data: bytes, offset: int) -> Directory:
         raise DamageError("The archive volume's directory is cut short, or there is none.")
     first = body[_SIZES.size : _SIZES.size + volumes]
     try:
-        contents = msgspec.msgpack.decode(_decompress(first), type=Contents)
+        contents = decoding.from_msgpack(_decompress(first), Contents)
     except msgspec.DecodeError as error:
         raise DamageError("The archive volume's directory cannot be read.") from error
     return Directory(offset, contents, body[_SIZES.size + volumes : -4])

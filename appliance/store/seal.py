@@ -21,6 +21,7 @@ import msgspec
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from appliance import decoding
 from appliance.errors import ConflictError, DamageError
 from appliance.files import FILES, Files, read_file, replace_file
 from appliance.store.failures import storage_error
@@ -226,7 +227,7 @@ def read_seal(path: str, raw: bytes, key: Ed25519PublicKey | None, archive: UUID
         except (InvalidSignature, binascii.Error) as error:
             raise DamageError("the seal's signature is not this archive's, or the seal was altered") from error
     try:
-        seal = msgspec.json.decode(line, type=Seal)
+        seal = decoding.from_json(line, Seal)
     except msgspec.DecodeError as error:
         raise DamageError("the seal is signed, but this program cannot read it") from error
     if archive not in (None, seal.archive) or seal_path(seal.volume) != path:
@@ -237,7 +238,7 @@ def read_seal(path: str, raw: bytes, key: Ed25519PublicKey | None, archive: UUID
 def attested_header(raw: bytes) -> bytes:
     """The header hash in a seal's bytes, whoever signed it; zeros where it cannot be read."""
     try:
-        return msgspec.json.decode(raw.partition(b"\n")[0], type=Seal).header_hash
+        return decoding.from_json(raw.partition(b"\n")[0], Seal).header_hash
     except msgspec.DecodeError:
         return NO_PREVIOUS
 

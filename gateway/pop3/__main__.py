@@ -1,11 +1,13 @@
-"""``python -m gateway.pop3 --data DIR --worker N --pop3s HOST:PORT``: one worker of the pull server; ``mailkeep
-serve`` starts them."""
+"""``python -m gateway.pop3 --data DIR --worker N --pop3s HOST:PORT``: one worker of the pull server; ``mailkeep serve``
+starts them.
+
+systemd, which does too, hands it sockets with the names ``pop3s`` and ``pop3`` instead of places to listen.
+"""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import logging
 import socket
 import sys
 import time
@@ -13,6 +15,9 @@ import time
 import uvloop
 
 from appliance import confine
+from appliance.host import logs
+from appliance.host.notify import Notifier
+from appliance.host.sockets import inherited
 from appliance.services.paths import Paths
 from gateway.arguments import place, worker_parser
 from gateway.pop3.archiver import Archiver
@@ -28,12 +33,14 @@ _SWITCH_INTERVAL = 0.0005
 def main(arguments: list[str] | None = None) -> int:
     """Run a worker until SIGTERM. Exit code 0, or 1 where a port cannot be had."""
     given = _parse(arguments)
-    logging.basicConfig(level=given.log_level.upper(), format=f"%(asctime)s p{given.worker} %(levelname)s %(message)s")
+    logs.set_up(f"pop3 {given.worker}", given.log_level)
+    notifier = Notifier.from_environment()
     confine.die_with_parent()
     time.tzset()  # reads the time zone now: later its file is out of reach
     try:
-        encrypted = [listener for where in given.pop3s for listener in listen(*where)]
-        plain = [listener for where in given.pop3 for listener in listen(*where)]
+        opened = inherited()
+        encrypted = opened.get("pop3s") or [listener for where in given.pop3s for listener in listen(*where)]
+        plain = opened.get("pop3") or [listener for where in given.pop3 for listener in listen(*where)]
     except OSError as error:
         print(f"mailkeep pop3: cannot listen: {error.strerror}", file=sys.stderr)
         return 1
@@ -42,15 +49,17 @@ def main(arguments: list[str] | None = None) -> int:
     options = Options(
         data=given.data, worker=given.worker, idle_timeout=given.idle_timeout, login_timeout=given.login_timeout
     )
-    uvloop.run(_serve(options, encrypted, plain))
+    uvloop.run(_serve(options, encrypted, plain, notifier))
     return 0
 
 
-async def _serve(options: Options, encrypted: list[socket.socket], plain: list[socket.socket]) -> None:
+async def _serve(
+    options: Options, encrypted: list[socket.socket], plain: list[socket.socket], notifier: Notifier
+) -> None:
     paths = Paths(options.data)
     stop = asyncio.Event()
     stop_on_signals(asyncio.get_running_loop(), stop)
-    worker = Worker(options, opener(paths), Archiver(paths.pull_socket, paths.pull_secret))
+    worker = Worker(options, opener(paths), Archiver(paths.pull_socket, paths.pull_secret), notifier)
     await worker.run(encrypted, plain, stop)
 
 

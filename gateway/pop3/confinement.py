@@ -13,6 +13,7 @@ from pathlib import Path
 from appliance import confine
 from appliance.files import FILES, create_directory
 from appliance.mail.published import settings_path
+from appliance.services.paths import Paths
 from gateway.confinement import code_folders, most_open_files
 from gateway.pop3.door import LOCKS
 
@@ -32,7 +33,8 @@ def confine_worker(data: Path) -> bool:
     confine.die_with_parent()
     confine.limit(files=most_open_files())
     confine.undumpable()
-    files = confine.restrict_filesystem(read=(*readable, pull, *code_folders()), write=(locks,))
+    secret = Paths(data).agent_secret("pull").parent
+    files = confine.restrict_filesystem(read=(*readable, pull, secret, *code_folders()), write=(locks,))
     sockets = confine.only_unix_sockets()
     if not files:
         log.warning("this kernel has no Landlock: the worker's file access is its user's")

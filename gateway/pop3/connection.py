@@ -11,6 +11,7 @@ import asyncio
 import ssl
 from typing import cast
 
+from appliance.host.sockets import plain_ip
 from gateway.pop3.syntax import LONGEST_LINE
 
 MOST_INPUT = 64 * 1024
@@ -67,7 +68,7 @@ class Connection(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
         self._transport.set_write_buffer_limits(_HIGH_WATER)
         peer = transport.get_extra_info("peername")
-        self.peer = _plain_ip(peer[0]) if peer else ""
+        self.peer = plain_ip(peer[0]) if peer else ""
         self._made.set()
 
     def data_received(self, data: bytes) -> None:
@@ -257,9 +258,3 @@ class Connection(asyncio.Protocol):
     def _wake(self) -> None:
         if self._wakened is not None and not self._wakened.done():
             self._wakened.set_result(None)
-
-
-def _plain_ip(address: str) -> str:
-    """An IPv4 client of an IPv6 socket by its IPv4 address, no zone."""
-    address = address.partition("%")[0]
-    return address.removeprefix("::ffff:") if address.startswith("::ffff:") and "." in address else address

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import msgspec
 
+from appliance.host.notify import Notifier
+from appliance.host.sockets import plain_ip
 from appliance.mail.published import GatewaySettings
 from gateway.clients import Clients
 from gateway.doors import DoorKeeper
@@ -44,7 +46,11 @@ class Options(msgspec.Struct, frozen=True):
 class Worker:
     """Everything of one worker process that lives on its event loop."""
 
-    def __init__(self, options: Options, open_mailbox: OpenMailbox, archiver: Archiver) -> None:
+    def __init__(
+        self, options: Options, open_mailbox: OpenMailbox, archiver: Archiver, notifier: Notifier | None = None
+    ) -> None:
+        """``notifier`` hears that the worker listens, that its loop goes round, and that it ends."""
+        self._notifier = notifier or Notifier()
         self._options = options
         self._loop = loop = asyncio.get_running_loop()
         self._doors = DoorKeeper(options.data, loop.time)
@@ -77,9 +83,11 @@ class Worker:
         ]
         sweeping = self._loop.create_task(self._sweep())
         log.info("worker %d listens", self._options.worker)
+        self._notifier.ready()
         try:
             await stop.wait()
         finally:
+            self._notifier.stopping()
             for task in (*accepting, sweeping):
                 task.cancel()
             for listener in (*tls_listeners, *plain_listeners):
@@ -104,7 +112,7 @@ class Worker:
                 log.warning("a connection could not be taken: %s", error)
                 await asyncio.sleep(_ACCEPT_PAUSE)
                 continue
-            task = self._loop.create_task(self._receive(client, str(address[0]), secure=secure))
+            task = self._loop.create_task(self._receive(client, plain_ip(str(address[0])), secure=secure))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
@@ -145,6 +153,7 @@ class Worker:
     async def _sweep(self) -> None:
         """End what has been silent for too long, without a word and without deleting (RFC 1939 section 3)."""
         while True:
+            self._notifier.alive()
             await asyncio.sleep(min(_SWEEP_EVERY, self._options.login_timeout / 4, self._options.idle_timeout / 4))
             now = self._loop.time()
             for connection, session in tuple(self._sessions.items()):

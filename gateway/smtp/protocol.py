@@ -17,6 +17,7 @@ import ssl
 from collections.abc import Callable
 from typing import cast
 
+from appliance.host.sockets import plain_ip
 from gateway.smtp.dots import DotReader
 from gateway.smtp.handler import Content, Envelope, Handler, Session
 from gateway.smtp.syntax import (
@@ -81,7 +82,7 @@ class SmtpProtocol(asyncio.Protocol):
         """A client has connected; greet it."""
         self._transport = cast(asyncio.Transport, transport)
         peer = transport.get_extra_info("peername")
-        self.session = Session(self._loop, _plain_ip(peer[0]) if peer else "")
+        self.session = Session(self._loop, plain_ip(peer[0]) if peer else "")
         greeting = self._handler.handle_connect(self, self.session)
         self._say(greeting)
         if not greeting.startswith("220"):
@@ -132,10 +133,14 @@ class SmtpProtocol(asyncio.Protocol):
             self.last_active = self._loop.time()
             self._proceed()
 
-    def drain(self) -> None:
-        """The server is stopping: end the session now, or as soon as the message in transit is answered."""
+    def drain(self, *, now: bool = False) -> None:
+        """The server is stopping: end the session, but let who has come to bring a message bring it.
+
+        A client that has brought one already and is between two ends at once, also one that is slow (``now``).
+        """
         self._draining = True
-        if self._state is _State.COMMAND and self._content is None:
+        waits = self._state is _State.COMMAND and self._content is None
+        if waits and (now or (self.session.messages > 0 and self.envelope.mail_from is None)):
             self._end("421 4.3.2 Closing for maintenance, try again later")
 
     def expire(self) -> None:
@@ -502,9 +507,3 @@ def _size(value: str | None) -> int | None:
 
 def _printable(text: str) -> str:
     return "".join(character for character in text[:40] if " " < character <= "~")
-
-
-def _plain_ip(address: str) -> str:
-    """The form that networks are given in: an IPv4 client of an IPv6 socket by its IPv4 address, no zone."""
-    address = address.partition("%")[0]
-    return address.removeprefix("::ffff:") if address.startswith("::ffff:") and "." in address else address

@@ -39,6 +39,11 @@ ADMIN_PAGES = {
     "user": "/admin/users/u-3",
     "import": "/admin/users/import",
     "audit": "/oversight/audit",
+    "alarms": "/admin/alarms",
+    "silence": "/admin/alarms/silence",
+    "silence-rule": "/admin/alarms/silence/rule?mailbox=b-1",
+    "notifications": "/admin/notifications",
+    "support": "/admin/support",
     "replicas": "/admin/replicas",
     "replica": "/admin/replicas/on/wasabi",
     "replica-kinds": "/admin/replicas/new",
@@ -48,6 +53,8 @@ ADMIN_PAGES = {
     "replica-history": "/admin/replicas/history",
     "replica-remove": "/admin/replicas/on/wasabi/remove",
     "restore": "/admin/replicas/restore",
+    "certificate": "/admin/certificate",
+    "doctor": "/admin/doctor",
 }
 OPEN_PAGES = {"sign-in": "/sign-in", "welcome": "/welcome#KEEP-1"}
 LOCKED_PAGES = {"unlock": "/unlock", "locked": "/?q=budget"}

@@ -35,12 +35,12 @@ class Disk(NamedTuple):
 
 
 @contextlib.contextmanager
-def ext4(folder: Path, megabytes: int = 1024) -> Iterator[Disk]:
-    """A new ext4 in ``folder``/disk.img, mounted on ``folder``/disk."""
+def ext4(folder: Path, megabytes: int = 1024, *, journal: int = JOURNAL_MEGABYTES) -> Iterator[Disk]:
+    """A new ext4 in ``folder``/disk.img, mounted on ``folder``/disk; its ``journal`` is in megabytes."""
     disk = Disk(folder / "disk.img", folder / "disk")
     with disk.image.open("wb") as file:
         file.truncate(megabytes << 20)
-    _do("mkfs.ext4", "-q", "-F", "-E", LAZY_INIT, "-J", f"size={JOURNAL_MEGABYTES}", str(disk.image))
+    _do("mkfs.ext4", "-q", "-F", "-E", LAZY_INIT, "-J", f"size={journal}", str(disk.image))
     with mounted(disk.image, disk.root):
         yield disk
 

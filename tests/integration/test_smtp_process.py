@@ -342,8 +342,7 @@ def agent(box: Box) -> Iterator[subprocess.Popen[str]]:
         [
             *(sys.executable, "-m", "appliance.keys.agent", "--keyring", str(paths.keyring)),
             *("--socket", str(paths.agent_socket), "--secrets", str(paths.agent_socket.parent)),
-            *("--pull-secret", str(paths.agent_secret("pull")), "--keyfile", str(paths.keyfile)),
-            *("--replica-secret", str(paths.agent_secret("replica"))),
+            *("--keyfile", str(paths.keyfile)),
         ],
         cwd=ROOT,
         stdout=subprocess.PIPE,
@@ -360,6 +359,7 @@ def test_code_inside_the_gateway_reaches_no_key_no_database_no_socket_no_process
     box: Box, agent: subprocess.Popen[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     paths = Paths(box.data)
+    paths.replica_run.mkdir()
     for place in (paths.settings, paths.service_keyfile, paths.replica_secret):
         place.write_bytes(b"secret")
     secrets = [paths.keyfile, paths.keyring, paths.settings, paths.service_keyfile, paths.replica_secret]

@@ -6,14 +6,19 @@ from litestar import Router
 from litestar.di import Provide
 
 from webadmin.admin import (
+    alarms,
     audit,
+    certificate,
+    doctor,
     mailbox_access,
     mailboxes,
+    notifications,
     remote_assistant,
     remotes,
     replicas,
     roles,
     status,
+    support,
     users,
 )
 from webadmin.session import admin_visit, overseer_visit
@@ -23,12 +28,17 @@ def routers() -> list[Router]:
     """The routes of this part."""
     own = [
         *status.HANDLERS,
+        *alarms.HANDLERS,
+        *notifications.HANDLERS,
+        *support.HANDLERS,
         *mailboxes.HANDLERS,
         *mailbox_access.HANDLERS,
         *users.HANDLERS,
         *replicas.HANDLERS,
         *remotes.HANDLERS,
         *remote_assistant.HANDLERS,
+        *certificate.HANDLERS,
+        *doctor.HANDLERS,
     ]
     shared = [*audit.HANDLERS, *roles.HANDLERS]
     return [

@@ -10,6 +10,7 @@ from litestar import MediaType, Request, Response, get, post
 from litestar.params import FromPath
 from litestar.response import Stream as StreamingResponse
 
+from appliance import decoding
 from appliance.errors import SignInError, UsageError
 from appliance.services.client import Stream
 from webadmin.api.paths import ACKNOWLEDGE, MESSAGE, MESSAGES
@@ -49,7 +50,7 @@ async def acknowledge(request: Request[Any, Any, Any]) -> Response[bytes]:
     """Say what was stored safely; durable when it is answered."""
     token = _token(request)
     try:
-        given = msgspec.json.decode(await request.body(), type=Acknowledgement)
+        given = decoding.from_json(await request.body(), Acknowledgement)
     except msgspec.DecodeError as error:
         raise UsageError(f"That acknowledgement cannot be understood: {str(error)[:200]}.") from error
     done = await archive_of(request).pull_acknowledge(

@@ -6,8 +6,7 @@ import socket
 import time
 from typing import Any, Final, TypeVar
 
-import msgspec
-
+from appliance import decoding
 from appliance.errors import UnavailableError
 from appliance.services.paths import Paths
 from appliance.services.wire import Call, Reply, error_of, pack, read
@@ -39,7 +38,7 @@ def ask(paths: Paths, method: str, kind: type[T], /, **params: Any) -> T:
         time.sleep(_PAUSE)
     if reply.error is not None:
         raise error_of(reply.error)
-    return msgspec.msgpack.decode(reply.result, type=kind)
+    return decoding.from_msgpack(reply.result, kind)
 
 
 def _answer(paths: Paths, method: str, params: dict[str, Any]) -> Reply:
@@ -49,4 +48,4 @@ def _answer(paths: Paths, method: str, params: dict[str, Any]) -> Reply:
         with line.makefile("rwb") as stream:
             stream.write(pack(Call(method=method, token=paths.replica_secret.read_text("ascii"), params=params)))
             stream.flush()
-            return msgspec.msgpack.decode(read(stream) or b"", type=Reply)
+            return decoding.from_msgpack(read(stream) or b"", Reply)

@@ -15,23 +15,21 @@ from appliance.errors import UsageError
 from appliance.files import FILES, replace_file
 from appliance.services.calling import Service
 from appliance.services.paths import Paths
-from appliance.services.replicator.fetching import Fetching
 from appliance.services.replicator.history import Kind, Run
 from appliance.services.replicator.replication import Replication
 from appliance.services.server import Answer, Listeners, guarded
-from appliance.services.wire import Call
+from appliance.services.wire import Call, pack, read
 
 
 class Desk:
     """What may be asked of a replication, in whichever process it works."""
 
-    def __init__(self, paths: Paths, replication: Replication) -> None:
+    def __init__(self, replication: Replication) -> None:
         self._replication = replication
-        self._fetching = Fetching(replication, paths.volumes)
 
     def methods(self) -> Mapping[str, Callable[..., Any]]:
         """By name."""
-        return {"begin": self.begin, "stop": self.stop, "test": self.test, "fetch": self.fetch}
+        return {"begin": self.begin, "stop": self.stop, "test": self.test, "fetch": self.fetch, "lacking": self.lacking}
 
     def begin(self, *, kind: Kind, remote: str = "") -> tuple[Run, ...]:
         """Begin runs (``Replication.begin``)."""
@@ -49,7 +47,24 @@ class Desk:
 
     def fetch(self, *, path: str) -> None:
         """Have a volume that is not on this disk (``<mailbox>/<file>``) in its place on return."""
-        self._fetching.fetch(path)
+        self._replication.fetching.fetch(path)
+
+    def lacking(self, *, config: RemoteConfig) -> tuple[str, ...]:
+        """Of the volumes that are not on this disk, those that a remote does not have. Raises as ``Remote.list``."""
+        check_config(config)
+        with closing(self._replication.open(config)) as remote:
+            return tuple(one.path for one in self._replication.fetching.lacking(remote))
+
+
+def door_answers(paths: Paths) -> None:
+    """Return when the replicator has answered on its socket, whatever it said. Raises OSError."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as door:
+        door.connect(str(paths.replica_socket))
+        with door.makefile("rwb") as stream:
+            stream.write(pack(Call(method="")))
+            stream.flush()
+            if not read(stream):
+                raise ConnectionResetError("the replicator hung up")
 
 
 class Door:

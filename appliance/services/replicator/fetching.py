@@ -5,33 +5,36 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from appliance.cloud.fetching import arriving, place
-from appliance.cloud.manifests import ReplicaKeys, files_of, generation, generation_names, get_placed
-from appliance.cloud.objects import Placed
-from appliance.cloud.remote import Remote
-from appliance.errors import MailkeepError, NotFoundError, UnavailableError
-from appliance.services.replicator.replication import Replication
+from appliance.cloud.backends import place_of
+from appliance.cloud.manifests import ReplicaKeys
+from appliance.cloud.remote import Remote, RemoteConfig
+from appliance.cloud.restore_state import RestoreFolder, Restoring
+from appliance.cloud.whereabouts import Whereabouts
+from appliance.errors import DamageError, MailkeepError, NotFoundError, UnavailableError
 from appliance.store.absent import AbsentFile, AbsentFiles
 
 log = logging.getLogger(__name__)
 
-ROOT = "volumes/"
-"""What paths in a manifest begin with, seen from the data folder."""
-MOST_GENERATIONS = 3
-"""Generations that are looked into."""
-
 
 class Fetching:
-    """Fetches from whichever remote has the file and answers. Threads may share it."""
+    """Fetches from whichever remote has the file and answers: one of those that are set up, or the one that the archive
+    is being restored from. Threads may share it."""
 
-    def __init__(self, replication: Replication, volumes: Path) -> None:
-        self._replication = replication
-        self._volumes = volumes
-        self._absent = AbsentFiles(volumes)
-        self._known: dict[str, tuple[tuple[int, int], Mapping[str, Placed]]] = {}
+    def __init__(
+        self, data: Path, keys: ReplicaKeys, *, configs: Callable[[], Sequence[RemoteConfig]],
+        remote: Callable[[RemoteConfig], Remote],
+    ) -> None:  # fmt: skip
+        """``configs`` gives the remotes that are set up, ``remote`` opens one."""
+        self._data = data
+        self._volumes = data / "volumes"
+        self._keys = keys
+        self._configs = configs
+        self._remote = remote
+        self._absent = AbsentFiles(self._volumes)
+        self._known: dict[str, tuple[Remote, Whereabouts]] = {}
         self._lock = threading.Lock()
         self._under_way: dict[str, threading.Lock] = {}
 
@@ -47,11 +50,12 @@ class Fetching:
             wanted = self._absent.all().get(path)
             if wanted is None:
                 raise NotFoundError(f"{path} is not among the volumes that are on a replica only.")
+            restoring = self._restoring()
+            restored = [] if restoring is None else [(restoring.manifest.epoch, restoring.manifest.number)]
             troubles = []
-            for config in self._replication.remotes().remotes:
+            for config in self._places(restoring):
                 try:
-                    remote = self._replication.remote(config)
-                    self._get(remote, wanted)
+                    self._whereabouts(self._remote(config)).bring(wanted, self._volumes, first=restored)
                 except MailkeepError as error:
                     log.warning("%s could not be had from “%s”: %s", path, config.name, error.message)
                     troubles.append(error.message)
@@ -62,32 +66,43 @@ class Fetching:
             f"This mail is on a replica only and could not be fetched just now. Nothing is lost. {said}"
         )
 
-    def _get(self, remote: Remote, wanted: AbsentFile) -> None:
-        placed = self._placed(remote, wanted)
-        target = arriving(self._volumes, wanted.path)
-        with contextlib.suppress(FileNotFoundError):
-            target.unlink()
-        get_placed(remote, placed, target)
-        place(self._volumes, wanted.path, target, wanted.hash)
+    def lacking(self, remote: Remote) -> list[AbsentFile]:
+        """Of all that is not on this disk, what no generation at a remote has, or what is not there any more as large
+        as it was. Raises as ``Remote.list`` and ``read``, DamageError where the list is damaged, StorageError."""
+        absent = self._absent.all().values()
+        if not absent:
+            return []
+        there = {one.name: one.size for one in remote.list("objects")}
+        whereabouts = Whereabouts(remote, self._keys)
+        return [
+            wanted
+            for wanted in absent
+            if not any(there.get(one.object, -1) >= one.offset + one.size for one in whereabouts.of(wanted))
+        ]
 
-    def _placed(self, remote: Remote, wanted: AbsentFile) -> Placed:
-        """Where the file is, as one of the newest generations says; all that is absent here is in each of them."""
-        keys: ReplicaKeys = self._replication.keys
-        for number in generation_names(remote)[:MOST_GENERATIONS]:
-            found = self._files(remote, keys, number).get(ROOT + wanted.path)
-            if found is not None and found.hash == wanted.hash:
-                return found
-        raise NotFoundError(f"No generation at “{remote.config.name}” has {wanted.path}.")
+    def _restoring(self) -> Restoring | None:
+        """The restore that is not at its end yet, if there is one."""
+        with contextlib.suppress(NotFoundError, DamageError):
+            return RestoreFolder(self._data).load(self._keys)
+        return None
 
-    def _files(self, remote: Remote, keys: ReplicaKeys, number: tuple[int, int]) -> Mapping[str, Placed]:
-        """The files of a generation; those of the one that was asked for last are kept."""
+    def _places(self, restoring: Restoring | None) -> Iterator[RemoteConfig]:
+        """Where to ask: the settings may name the remote of the restore by an address or a key of before the fire, or
+        not at all."""
+        configs = self._configs()
+        yield from configs
+        if restoring is not None:
+            theirs = restoring.remote
+            if not any((place_of(one), one.options) == (place_of(theirs), theirs.options) for one in configs):
+                yield theirs
+
+    def _whereabouts(self, remote: Remote) -> Whereabouts:
+        """What is known of a remote; anew where another connection has taken its place."""
         with self._lock:
             known = self._known.get(remote.config.name)
-        if known is None or known[0] != number:
-            known = number, files_of(generation(remote, keys, *number), remote, keys)
-            with self._lock:
-                self._known[remote.config.name] = known
-        return known[1]
+            if known is None or known[0] is not remote:
+                known = self._known[remote.config.name] = remote, Whereabouts(remote, self._keys)
+            return known[1]
 
     def _one_at_a_time(self, path: str) -> threading.Lock:
         with self._lock:

@@ -18,6 +18,7 @@ import msgspec
 from sqlalchemy import Column, Connection, Engine, Integer, MetaData, Row, String, Table, delete, insert, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
+from appliance import decoding
 from appliance.cloud.clock import not_ahead
 from appliance.errors import DamageError, NotFoundError
 from appliance.sqlite import open_database
@@ -305,7 +306,7 @@ def _open(path: Path) -> Engine:
 def _standing_in(connection: Connection, remote: str) -> Standing:
     text = connection.execute(select(_standing.c.standing).where(_standing.c.remote == remote)).scalar()
     with suppress(msgspec.DecodeError):
-        return msgspec.json.decode(text or "{}", type=Standing)
+        return decoding.from_json(text or "{}", Standing)
     return Standing()
 
 

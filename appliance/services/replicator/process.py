@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import os
-import threading
 from collections.abc import Callable
 
 from appliance.cloud.manifests import ReplicaKeys
@@ -40,16 +39,16 @@ def keys_of_agent(paths: Paths) -> ReplicaKeys:
         keys.close()
 
 
-def work(paths: Paths, keys: ReplicaKeys, stop: threading.Event, ready: Callable[[], None]) -> None:
-    """Replicate and answer until told to stop; ``ready`` is called when it does. Raises StorageError, UsageError."""
+def work(paths: Paths, keys: ReplicaKeys, ready: Callable[[], None], last: Callable[[], None]) -> None:
+    """Replicate and answer until ``last`` returns; ``ready`` is called then. Raises StorageError, UsageError."""
     os.nice(10)  # receiving and answering go first
     replication = Replication(paths, keys, is_unlocked=agent_of(paths, "replica").is_unlocked)
-    door = Door(paths, Desk(paths, replication))
+    door = Door(paths, Desk(replication))
     try:
         replication.start()
         door.start()
         ready()
-        stop.wait()
+        last()
     finally:
         door.close()
         replication.close()

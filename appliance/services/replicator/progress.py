@@ -12,6 +12,7 @@ from typing import Final
 
 import msgspec
 
+from appliance import decoding
 from appliance.services.paths import Paths
 
 WRITE_SECONDS: Final = 0.5
@@ -101,6 +102,6 @@ def progress_place(paths: Paths, remote: str) -> Path:
 def how_far(place: Path) -> HowFar | None:
     """What a run last said of itself; None where there is none."""
     try:
-        return msgspec.json.decode(place.read_bytes(), type=HowFar)
+        return decoding.from_json(place.read_bytes(), HowFar)
     except (OSError, msgspec.DecodeError):
         return None

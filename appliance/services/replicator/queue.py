@@ -25,6 +25,7 @@ from huey.exceptions import RetryTask, TaskLockedException
 from huey.registry import Message
 from huey.serializer import Serializer
 
+from appliance import decoding
 from appliance.errors import UsageError
 
 REDIS: Final = "MAILKEEP_REDIS"
@@ -61,8 +62,8 @@ class _Json(Serializer):  # type: ignore[misc]
 
     def _deserialize(self, data: bytes) -> Any:
         if not bytes(data).startswith(b"{"):
-            return msgspec.json.decode(data)
-        one = msgspec.json.decode(data, type=_Task)
+            return decoding.from_json(data, Any)
+        one = decoding.from_json(data, _Task)
         return Message(
             id=one.id, name=one.name, eta=one.eta, retries=one.retries, retry_delay=one.retry_delay, args=one.args,
             kwargs={},

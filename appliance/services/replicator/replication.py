@@ -22,6 +22,7 @@ from appliance.cloud.restore_state import RestoreFolder
 from appliance.errors import DamageError, MailkeepError, NotFoundError, StorageError, UsageError
 from appliance.services.paths import Paths
 from appliance.services.replicator.connections import Connections, Opener
+from appliance.services.replicator.fetching import Fetching
 from appliance.services.replicator.history import History, Kind, Run, Standing
 from appliance.services.replicator.progress import Progress, progress_place
 from appliance.services.replicator.queue import AGAIN_SECONDS, Queue
@@ -70,6 +71,9 @@ class Replication:
         paths.replica_run.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.history = History(paths.jobs, clock=clock)
         self._connections = Connections(paths.replica_run, opener)
+        self.fetching = Fetching(
+            paths.data, keys, configs=lambda: self.remotes().remotes, remote=self._connections.remote
+        )  # fmt: skip
         self._queue = Queue(None if alone else paths.jobs, keys.archive, self._perform)
         self._running: dict[int, tuple[str, Progress]] = {}
         self._threads: list[threading.Thread] = []
@@ -202,10 +206,6 @@ class Replication:
         """A remote that is not, or not yet, among those that are replicated to; the caller closes it."""
         return self._connections.other(config)
 
-    def remote(self, config: RemoteConfig) -> Remote:
-        """One of those that are replicated to."""
-        return self._connections.remote(config)
-
     # -- runs -------------------------------------------------------------------------------------------------
 
     def _begin(self, remote: str, kind: Kind, *, asked: bool) -> Run:
@@ -281,7 +281,8 @@ class Replication:
         return Work(
             paths=self._paths, keys=self.keys, remotes=remotes, config=config, remote=self._connections.remote,
             progress=progress, tell=lambda line: self.history.tell(run.id, line), note=self.history.note,
-            open=self._connections.other, is_unlocked=self._is_unlocked, others_wait=lambda: self._others_wait(run),
+            open=self._connections.other, fetch=self.fetching.fetch,
+            is_unlocked=self._is_unlocked, others_wait=lambda: self._others_wait(run),
             standing=self.history.standing(run.remote), now=self._now,
         )  # fmt: skip
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import closing
@@ -11,10 +12,11 @@ import msgspec
 
 from appliance.cloud import audit, rehearsal
 from appliance.cloud.backends import is_same_place
-from appliance.cloud.checked import verified_files
+from appliance.cloud.checked import CheckedFile, lost_files, verified_files
 from appliance.cloud.filling import fill
+from appliance.cloud.local import ROOT
 from appliance.cloud.manifests import ReplicaKeys, highest_epoch
-from appliance.cloud.mending import REPAIRED, mend
+from appliance.cloud.mending import REPAIRED, Mended, mend, mend_from_other
 from appliance.cloud.objects import Manifest, Placed
 from appliance.cloud.release import releasable, release
 from appliance.cloud.remote import Remote, RemoteConfig, Room
@@ -28,10 +30,13 @@ from appliance.keys.keyring import Keyring
 from appliance.services.paths import Paths
 from appliance.services.replicator.history import Kind, Standing
 from appliance.services.replicator.progress import Progress
+from appliance.store.absent import AbsentFiles
 from appliance.store.seal import Chain
 
 _ASK_SECONDS: Final = 0.5
 _MOST_NAMES: Final = 3
+_MOST_FAILED: Final = 5
+"""Lost files that a run may ask the other remotes for in vain."""
 
 
 class Work(NamedTuple):
@@ -45,6 +50,8 @@ class Work(NamedTuple):
     progress: Progress
     tell: Callable[[str], None]
     """Writes a line into the run's log."""
+    fetch: Callable[[str], None]
+    """Brings a volume that is not on this disk from whichever remote has it."""
     open: Callable[[RemoteConfig], Remote]
     """Opens a remote that is not among those that are replicated to; the caller closes it."""
     others_wait: Callable[[], bool]
@@ -88,7 +95,19 @@ class PartlyError(MailkeepError):
 
 
 def replicate(work: Work) -> Outcome:
-    """Everything that was acknowledged until now is on the remote on return."""
+    """Everything that was acknowledged until now is on the remote on return.
+
+    What is neither on this disk nor whole on the remote is fetched from another one that has it, and goes up again.
+    """
+    try:
+        return _replicated(work)
+    except MailkeepError as error:
+        if error.code != DamageError.code or not _bring_lost(work):
+            raise
+        return _replicated(work)
+
+
+def _replicated(work: Work) -> Outcome:
     before, place = work.standing, work.place
     paths = _paths(work)
     bad = State(paths, work.keys).bad()
@@ -122,6 +141,52 @@ def replicate(work: Work) -> Outcome:
 def _tell_repaired(work: Work, bad: Collection[str]) -> None:
     if mended := frozenset(bad) - State(_paths(work), work.keys).bad():
         work.note(REPAIRED, f"{work.place.config.name}: what was in {_named(mended)} was uploaded anew.")
+
+
+def _bring_lost(work: Work) -> bool:
+    """Whether anything came from another remote of what neither this disk nor this run's remote has."""
+    name = work.place.config.name
+    lost = [one.path for one in lost_files(_paths(work), work.place.config, work.keys)]
+    absent = AbsentFiles(work.paths.volumes).all()
+    brought = failed = 0
+    let_go = [one for one in lost if one.removeprefix(ROOT) in absent]
+    for path in random.SystemRandom().sample(let_go, len(let_go)):  # each has its turn in some run
+        if failed == _MOST_FAILED:
+            break
+        try:
+            work.fetch(path.removeprefix(ROOT))
+        except MailkeepError as error:
+            failed += 1
+            work.tell(f"{path}: {error.message}")
+        else:
+            brought += 1
+            words = (
+                f"{path}, which is damaged or missing at {name} and was not on this disk, came from another replica."
+            )
+            work.tell(words)
+            work.note(REPAIRED, words)
+    here = [one for one in lost if one.removeprefix(ROOT) not in absent]
+    mended = _mended_from_others(work, here) if here and work.is_unlocked() else Mended()
+    return bool(brought or mended.done)
+
+
+def _mended_from_others(work: Work, lost: Collection[str] = ()) -> Mended:
+    """This box's files that are damaged or ``lost`` here and that this run's remote cannot mend, from the others."""
+    mended = Mended()
+    for config in work.remotes.remotes:
+        if config.name == work.place.config.name:
+            continue
+        try:
+            tried = mend_from_other(_paths(work), work.remote(config), work.keys, work.note, lost=lost)
+        except MailkeepError as error:
+            work.tell(f"Nothing could be mended from “{config.name}”: {error.message}")
+            continue
+        for line in (*tried.done, *tried.left):
+            work.tell(line)
+        mended += tried
+        if not tried.left:
+            break
+    return mended
 
 
 def _after(before: Standing, manifest: Manifest) -> Standing:
@@ -186,11 +251,13 @@ def _audited(work: Work, audited: audit.Audited) -> Outcome:
     mended = mend(
         _paths(work), work.place, work.keys, audited, work.note, now=work.now(), may_change_here=work.is_unlocked()
     )  # fmt: skip
+    for line in (*mended.done, *mended.left):
+        work.tell(line)
+    if work.is_unlocked() and CheckedFile(_paths(work), work.keys).load().damaged_here:
+        _mended_from_others(work)
     standing = work.standing
     if not audited.is_whole:
         standing = replicate(work).standing  # which uploads anew what is not as it should be
-    for line in (*mended.done, *mended.left):
-        work.tell(line)
     if not audited.is_whole:
         words = f"{audited.words} Where one of the two copies was whole, it was put in the other's place."
         raise PartlyError(DamageError(words), standing)
@@ -200,7 +267,7 @@ def _audited(work: Work, audited: audit.Audited) -> Outcome:
 def rehearse(work: Work) -> Outcome:
     """The archive could be restored from the remote, as far as can be seen without the recovery key."""
     scratch = work.paths.replicas / "rehearsal" / work.place.config.name
-    rehearsed = rehearsal.rehearse(scratch, work.place, work.keys, work.progress)
+    rehearsed = rehearsal.rehearse(scratch, work.place, work.keys, work.progress, hand_over=_paths(work))
     for line in rehearsed.lines():
         work.tell(line)
     if not rehearsed.is_whole:

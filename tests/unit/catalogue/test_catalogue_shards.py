@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -100,4 +102,29 @@ def test_syncing_covers_the_database_its_log_and_their_names(tmp_path: Path) -> 
     add(catalogue, projected(1, 20201))
     catalogue.sync()
     assert synced == ["catalogue.db", "catalogue.db-wal", tmp_path.name]
+    catalogue.close()
+
+
+def test_another_process_that_ends_takes_nothing_away_from_one_that_has_synced(tmp_path: Path) -> None:
+    """As when the archiver is started anew while the projector goes on."""
+    place = tmp_path / "catalogue.db"
+    other = """
+import sys
+from pathlib import Path
+from appliance.catalogue.store import Catalogue
+catalogue = Catalogue(Path(sys.argv[1]))
+print(catalogue.counts().records)
+catalogue.close()
+"""
+
+    def seen_by_another() -> int:
+        command = [sys.executable, "-c", other, str(place)]
+        return int(subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout)
+
+    catalogue = Catalogue(place)
+    add(catalogue, projected(1, 20201))
+    catalogue.sync()
+    assert seen_by_another() == 1
+    add(catalogue, projected(2, 20201))
+    assert seen_by_another() == 2
     catalogue.close()

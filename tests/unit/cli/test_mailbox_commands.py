@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from appliance.cli import setup
 from appliance.cli.main import main
 from appliance.errors import SignInError
 from appliance.keys.keyring import Keyring
 from appliance.services.paths import Paths
+from appliance.services.setup.create import create
 
 
 class Box:
@@ -21,7 +21,7 @@ class Box:
 
     def __init__(self, data: Path) -> None:
         self.paths = Paths(data)
-        setup.create(self.paths, passphrase=None, keyfile=True, administrator=True, hostname="box.test")
+        create(self.paths, passphrase=None, keyfile=True, administrator=True, hostname="box.test")
 
     def attempt(self, *words: str, stdin: str = "") -> Result:
         return CliRunner().invoke(main, ["--data", str(self.paths.data), *words], input=stdin)

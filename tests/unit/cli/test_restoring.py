@@ -105,6 +105,46 @@ def test_where_it_comes_from_stands_in_the_audit_trail_once(fire: Fire) -> None:
         archive.close()
 
 
+def test_where_it_comes_from_is_written_down_though_the_command_died_before(fire: Fire) -> None:
+    """Killed when the archive had its keyring and no line yet: the next who opens it writes the line."""
+    from appliance.services import auditing
+    from appliance.services.archive import Archive
+    from appliance.services.dispatch import Dispatcher
+    from appliance.services.paths import Paths
+    from appliance.services.unlock import unlock
+    from tests.scratch import BOX
+
+    def lines() -> int:
+        archive = Archive(Paths(fire.data), unlock(Paths(fire.data)))
+        dispatcher = Dispatcher(archive)
+        try:
+            dispatcher.replicas.start()
+            return auditing.audit(archive, BOX, find="archive.restore").total
+        finally:
+            dispatcher.close()
+            archive.close()
+
+    fire.prepare()
+    assert lines() == 1 and lines() == 1
+    assert typed(fire).exit_code == 0 and lines() == 1
+
+
+def test_the_command_that_goes_on_writes_where_it_comes_from(fire: Fire) -> None:
+    from appliance.services import auditing
+    from appliance.services.archive import Archive
+    from appliance.services.paths import Paths
+    from appliance.services.unlock import unlock
+    from tests.scratch import BOX
+
+    fire.prepare()
+    assert typed(fire).exit_code == 0
+    archive = Archive(Paths(fire.data), unlock(Paths(fire.data)))
+    try:
+        assert auditing.audit(archive, BOX, find="archive.restore").total == 1
+    finally:
+        archive.close()
+
+
 def test_no_secret_stays_in_a_file(fire: Fire) -> None:
     typed(fire, "--no-keyfile", "description=hunter2-of-the-remote")
     assert not fire.keyfile.exists()

@@ -13,7 +13,7 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
-from appliance.cli import main, recovery_key, setup
+from appliance.cli import main, recovery_key
 from appliance.errors import KeyringError
 from appliance.keys.keyring import Keyring
 from appliance.keys.recovery import new_secret, to_text
@@ -21,6 +21,7 @@ from appliance.mail.facts import Provenance
 from appliance.services import mailboxes
 from appliance.services.archive import Archive
 from appliance.services.paths import Paths
+from appliance.services.setup.create import create
 from appliance.services.unlock import Secret, unlock
 from appliance.store.writer import LogWriter
 from tests.scratch import BOX, DOOR, mail
@@ -79,7 +80,7 @@ class Resting:
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Resting:
     paths = Paths(tmp_path_factory.mktemp("slots") / "data")
-    created = setup.create(paths, passphrase=FIRST, keyfile=False, administrator=True, hostname="box.test")
+    created = create(paths, passphrase=FIRST, keyfile=False, administrator=True, hostname="box.test")
     archive = Archive(paths, unlock(paths, Secret(passphrase=FIRST)))
     mailbox = mailboxes.mailbox_create(archive, BOX, name="Journal", address=DOOR).mailbox
     writer = LogWriter(paths.volumes, "g0", reserve=0)

@@ -19,7 +19,7 @@ from appliance.cloud.findings import ReplicaFinding
 from appliance.cloud.manifests import files_of, generation_names, newest, put_named, raise_epoch, read_placed
 from appliance.cloud.mending import FOUND, REPAIRED, Mended, mend
 from appliance.cloud.objects import Manifest, Placed, epoch_name, generation_name, object_name
-from appliance.cloud.readback import open_sample
+from appliance.cloud.readback import open_handed
 from appliance.cloud.records import Looked
 from appliance.cloud.remote import RemoteConfig
 from appliance.cloud.state import State, set_own_epoch
@@ -157,7 +157,7 @@ def test_a_sample_is_handed_over_to_who_has_the_keys(box: ReplicaBox) -> None:
     box.run()
 
     def opened() -> Looked | None:
-        return open_sample(box.paths, box.keyring, box.keyring, fetch=_never)
+        return open_handed(box.paths, "sample", box.keyring, box.keyring, fetch=_never)
 
     assert opened() is None
     found = sample(box, count=2, hand_over=True)
@@ -179,7 +179,7 @@ def test_a_sample_that_was_handed_over_and_altered_is_told(box: ReplicaBox) -> N
     content = bytearray(path.read_bytes())
     content[-len(content) // 3] ^= 1
     path.write_bytes(bytes(content))
-    looked = open_sample(box.paths, box.keyring, box.keyring, fetch=_never)
+    looked = open_handed(box.paths, "sample", box.keyring, box.keyring, fetch=_never)
     assert looked is not None and path.name in looked.wrong
 
 

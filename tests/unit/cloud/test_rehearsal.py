@@ -10,7 +10,10 @@ import pytest
 
 from appliance.cloud.manifests import files_of, highest_epoch
 from appliance.cloud.objects import Manifest
-from appliance.cloud.rehearsal import Rehearsed, rehearse
+from appliance.cloud.readback import open_handed
+from appliance.cloud.rehearsal import rehearse
+from appliance.cloud.rehearsed import Rehearsed
+from appliance.cloud.state import ReplicaPaths
 from appliance.errors import DamageError, DiskFullError, NotFoundError, UnavailableError
 from appliance.files import Files
 from appliance.services.paths import Paths
@@ -159,8 +162,61 @@ def test_where_there_is_nothing_it_says_so(fire: Fire, tmp_path: Path) -> None:
         rehearsed(fire)
 
 
-def test_a_manifest_that_does_not_open_is_no_rehearsal(fire: Fire) -> None:
-    name = f"generations/0001-{fire.manifest().number:010}"
+def test_a_manifest_that_does_not_open_is_named_and_what_a_restore_would_take_is_rehearsed(fire: Fire) -> None:
+    number = fire.manifest().number
+    name = f"generations/0001-{number:010}"
     fire.remote.spoil(name, fire.remote.content(name)[:-1])
+    found = rehearsed(fire)
+    assert not found.is_whole and found.generation == number - 1
+    assert any(name in text for text in trouble(found)["manifests"])
+    for one in fire.remote.names("generations"):
+        fire.remote.spoil(one, b"junk")
     with pytest.raises(DamageError, match=name):
         rehearsed(fire)
+
+
+def test_the_volumes_of_a_rehearsal_are_decrypted_by_who_has_the_keys(fire: Fire) -> None:
+    keys = opener(fire)
+    paths = ReplicaPaths.of(fire.data, "cellar")
+    for _ in range(2):  # the second takes the place of one that nobody has opened
+        found = rehearsed(fire, sample=100, hand_over=paths)
+        assert found.is_whole and found.opened == 0
+        assert any("left to be decrypted" in line for line in found.lines())
+    looked = open_handed(paths, "rehearsed", keys, keys, fetch=_never)  # type: ignore[arg-type]
+    assert looked is not None and looked.opened >= fire.manifest().records and not looked.wrong
+    assert open_handed(paths, "rehearsed", keys, keys, fetch=_never) is None  # type: ignore[arg-type]
+
+
+def test_a_compacted_volume_that_was_handed_over_opens_with_parts_from_elsewhere(fire: Fire) -> None:
+    keys = opener(fire)
+    assert fire.fill().is_whole
+    paths = ReplicaPaths.of(fire.data, "cellar")
+    for seed in range(6):
+        rehearsed(fire, sample=1, hand_over=paths, rng=random.Random(seed))
+        looked = open_handed(paths, "rehearsed", keys, keys, fetch=_never)  # type: ignore[arg-type]
+        assert looked is not None and looked.opened > 0 and not looked.wrong
+
+
+def test_a_rehearsed_volume_whose_records_are_not_what_was_committed_to_is_told(fire: Fire) -> None:
+    keys = opener(fire)
+    paths = ReplicaPaths.of(fire.data, "cellar")
+    rehearsed(fire, sample=100, hand_over=paths)
+    volume = max((paths.state / "rehearsed").rglob("*.mkv"), key=lambda path: path.stat().st_size)
+    content = bytearray(volume.read_bytes())
+    content[len(content) // 2] ^= 1
+    volume.write_bytes(content)
+    looked = open_handed(paths, "rehearsed", keys, keys, fetch=_never)  # type: ignore[arg-type]
+    assert looked is not None and looked.wrong
+
+
+def test_what_is_not_as_it_was_signed_is_not_handed_over(fire: Fire) -> None:
+    keys = opener(fire)
+    paths = ReplicaPaths.of(fire.data, "cellar")
+    one = fire.placed(".mka")
+    fire.remote.spoil(one.object, bytes(len(fire.remote.content(one.object))))
+    assert not rehearsed(fire, sample=100, hand_over=paths).is_whole
+    assert open_handed(paths, "rehearsed", keys, keys, fetch=_never) is None  # type: ignore[arg-type]
+
+
+def _never(path: str) -> None:
+    raise AssertionError(path)

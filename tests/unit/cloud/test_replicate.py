@@ -14,10 +14,12 @@ from appliance.cloud import bundling, replicate
 from appliance.cloud.manifests import (
     ReplicaKeys,
     files_of,
+    generation,
     generation_names,
     get_placed,
     highest_epoch,
     newest,
+    newest_of,
     open_kind,
     put_named,
     raise_epoch,
@@ -227,8 +229,30 @@ def test_an_archive_volume_that_nobody_signed_is_not_taken(box: ReplicaBox, tmp_
     (folder / "c0-00000001.mka").write_bytes(b"unfinished business")
     box.run()
     (folder / "c0-00000001.seal").write_bytes(b"{}\nforged\n")
-    files = files_of(box.run(), box.remote, box.keys)
+    with pytest.raises(DamageError, match=r"c0-00000001\.mka on this disk are damaged"):
+        box.run()
+    files = files_of(newest(box.remote, box.keys), box.remote, box.keys)
     assert not [path for path in files if path.endswith(".mka")]
+
+
+def test_an_archive_volume_whose_seal_rots_before_it_was_replicated_is_told_in_every_run(
+    box: ReplicaBox, tmp_path: Path
+) -> None:
+    box.receive(*[b"one of many %d" % number for number in range(20)])
+    box.roll()
+    box.sign()
+    box.compact()
+    (seal,) = box.volumes.rglob("c0-*.seal")
+    good = seal.read_bytes()
+    seal.write_bytes(good[:-10] + bytes([good[-10] ^ 1]) + good[-9:])
+    for subject in (b"new mail", b"newer mail"):
+        box.receive(subject)
+        with pytest.raises(DamageError, match=r"c0-00000001\.mka .*not replicated"):
+            box.run()
+        assert newest(box.remote, box.keys).records >= 1, "everything else is"
+    seal.write_bytes(good)
+    box.run()
+    assert any(path.endswith(".mka") for path in files_of(newest(box.remote, box.keys), box.remote, box.keys))
 
 
 def test_volumes_that_are_compacted_while_they_are_uploaded_are_taken_in_their_new_form(
@@ -453,7 +477,9 @@ def test_a_manifest_opens_under_its_own_name_only(box: ReplicaBox) -> None:
     old, new = (generation_name(1, one.number) for one in (first, second))
     box.remote.spoil(new, box.remote.content(old))
     with pytest.raises(DamageError, match=new):
-        newest(box.remote, box.keys)
+        generation(box.remote, box.keys, 1, second.number)
+    found = newest_of(box.remote, box.keys, generation_names(box.remote))
+    assert found.manifest.number == second.number - 1 and found.forged == (new,)
 
 
 def test_a_file_that_is_not_what_the_manifest_says_is_not_given_out(box: ReplicaBox, tmp_path: Path) -> None:

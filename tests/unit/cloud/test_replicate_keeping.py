@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance.cloud.collect import collect, kept_generations
+from appliance.cloud.collect import agreed_time, collect, kept_generations
 from appliance.cloud.manifests import files_of, generation, generation_names, generations, objects_of
 from appliance.cloud.objects import generation_name, object_name
 from appliance.cloud.remote import RemoteConfig, RemoteObject
@@ -44,7 +44,7 @@ def test_the_last_of_seven_days_and_four_weeks_are_kept() -> None:
 
 def test_days_without_a_generation_do_not_count() -> None:
     config = RemoteConfig(name="x", type="local", keep_daily=3, keep_weekly=0)
-    assert kept_ages(listed(0, 0.01, 30, 60, 90), config) == [0, 30, 60]
+    assert kept_ages(listed(0, 0.01, 1.2, 30, 60, 90), config) == [0, 1.2, 30]
 
 
 def test_the_newest_is_kept_whatever_the_settings_and_the_clock_say() -> None:
@@ -62,17 +62,53 @@ def test_the_last_of_an_epoch_before_is_kept_for_weeks() -> None:
     def kept(age: float) -> list[str]:
         before = [RemoteObject(generation_name(1, one), 1, int(NOON - age * DAY) - (8 - one)) for one in (6, 7)]
         after = [RemoteObject(generation_name(2, one), 1, int(NOON - age * DAY) + one) for one in (8, 9)]
-        return kept_generations([*before, *after], config, NOON)
+        since = [RemoteObject(generation_name(2, 40 - day), 1, NOON - day * DAY) for day in range(int(age))]
+        return [one for one in kept_generations([*before, *after, *since], config, NOON) if one.startswith("g")]
 
-    assert set(kept(1)) == {generation_name(1, 7), generation_name(2, 9)}
-    assert set(kept(27)) == {generation_name(1, 7), generation_name(2, 9)}
-    assert kept(29) == [generation_name(2, 9)]
+    assert generation_name(1, 7) in kept(1) and generation_name(1, 6) not in kept(1)
+    assert generation_name(1, 7) in kept(27)
+    assert generation_name(1, 7) not in kept(36)
+
+
+def test_a_clock_that_is_ahead_expires_nothing_that_would_have_stayed() -> None:
+    """The remote tells the right times, this box's clock is two months ahead."""
+    config = RemoteConfig(name="cellar", type="s3", keep_daily=3, keep_weekly=2, lock_days=5)
+    objects = [*listed(0, 1, 2, 3, 4, 6, 8, 15, 22), RemoteObject(generation_name(1, 99), 1, NOON)]
+    right = kept_generations(objects, config, NOON)
+    assert kept_generations(objects, config, NOON + 60 * DAY) == right
+    assert agreed_time(objects, NOON + 60 * DAY) == NOON
+
+
+def test_a_leap_of_the_clock_that_the_remote_shares_is_believed_after_a_day() -> None:
+    """A mounted disk has its times from this box."""
+    config = RemoteConfig(name="cellar", type="local", keep_daily=3, keep_weekly=0)
+    before = listed(0, 1, 2, 3)
+    kept = set(kept_generations(before, config, NOON))
+    leapt = NOON + 60 * DAY
+    after = [*before, *(RemoteObject(generation_name(1, 10 + one), 1, leapt + one * 5 * MINUTE) for one in range(200))]
+    assert kept < set(kept_generations(after, config, leapt + 200 * 5 * MINUTE)), "the three days before are there"
+    put_right = [*after, RemoteObject(generation_name(1, 500), 1, NOON + HOUR)]
+    assert kept - {before[-1].name} < set(kept_generations(put_right, config, NOON + HOUR)), "and when it is put right"
+    went_on = [*after, *(RemoteObject(generation_name(1, 300 + day), 1, leapt + day * DAY) for day in range(1, 6))]
+    days = set(kept_generations(went_on, config, leapt + 5 * DAY))
+    assert days == {generation_name(1, number) for number in (303, 304, 305)}, "the box was off for so long"
+
+
+def test_no_object_goes_early_while_the_clock_is_ahead(tmp_path: Path) -> None:
+    box = ReplicaBox(tmp_path)
+    box.receive(b"one")
+    box.run()
+    name = object_name(sha256(b"theirs").digest())
+    (tmp_path / "theirs").write_bytes(b"theirs")
+    box.remote.put(tmp_path / "theirs", name)
+    collect(box.remote, box.keys, box.progress, now=box.now + 60 * DAY)
+    assert name in box.remote.names("objects"), "another box may be uploading it"
 
 
 def test_what_is_locked_is_kept() -> None:
     config = RemoteConfig(name="x", type="s3", keep_daily=1, keep_weekly=0, lock_days=10)
-    ages = kept_ages(listed(0, 3, 3.01, 9, 11), config)
-    assert ages == [0, 3.01, 9]  # the first of each day is the locked one
+    ages = kept_ages(listed(0, 1.5, 3, 3.01, 9, 11), config)
+    assert ages == [0, 1.5, 3.01, 9]  # the first of each day is the locked one
 
 
 def days_of_mail(box: ReplicaBox, days: int) -> None:
@@ -90,8 +126,9 @@ def days_of_mail(box: ReplicaBox, days: int) -> None:
 def test_after_weeks_the_kept_generations_are_whole_and_nothing_else_is_there(tmp_path: Path) -> None:
     box = ReplicaBox(tmp_path, config=RemoteConfig(name="cellar", type="local", keep_daily=3, keep_weekly=2))
     days_of_mail(box, 20)
-    box.now += 3 * DAY
-    collect(box.remote, box.keys, box.progress, now=box.now)
+    for days in (3, 2):
+        box.receive(b"and %d days later" % days)
+        box.run(after=days * DAY)
     manifests = generations(box.remote, box.keys)
     assert 3 <= len(manifests) <= 5
     needed = {name for one in manifests for name in objects_of(one)}
@@ -125,7 +162,9 @@ def test_what_another_box_is_uploading_is_spared(tmp_path: Path) -> None:
     box.remote.put(tmp_path / "theirs", name)
     collect(box.remote, box.keys, box.progress, now=box.now + DAY)
     assert name in box.remote.names("objects")
-    collect(box.remote, box.keys, box.progress, now=box.now + 3 * DAY)
+    for _ in range(3):
+        box.receive(b"more")
+        box.run(after=DAY)
     assert name not in box.remote.names("objects")
     assert box.restored(tmp_path / "r") == box.originals
 
@@ -146,10 +185,11 @@ def test_locked_objects_stay_until_their_time_and_go_then(tmp_path: Path) -> Non
     for epoch, number in generation_names(box.remote):
         one = generation(box.remote, box.keys, epoch, number)
         box.restored(tmp_path / f"r{number}", one)
-    box.now += 20 * DAY
-    collect(box.remote, box.keys, box.progress, now=box.now)
-    assert len(generation_names(box.remote)) == 1
-    assert len(box.remote.names("objects")) < len(before)
+    for day in range(12):
+        box.receive(b"later mail %d" % day)
+        box.run(after=DAY)
+    assert min(number for _, number in generation_names(box.remote)) > 5
+    assert not before <= set(box.remote.names())
     assert box.restored(tmp_path / "newest") == box.originals
 
 

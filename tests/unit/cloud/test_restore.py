@@ -291,10 +291,18 @@ def test_a_restore_that_has_ended_is_not_begun_again(fire: Fire) -> None:
     fire.fill()
     assert not RestoreFolder(fire.data).has_begun, "the remote's credentials stay no longer than they are needed"
     assert RestoreFolder(fire.data).status().state == "complete"
-    with pytest.raises(ConflictError, match="there already"):
-        fire.prepare()
+    before = contents(fire.data)
+    assert fire.prepare().status.state == "complete"
     with pytest.raises(ConflictError, match="there already"):
         fire.fill()
+    with pytest.raises(ConflictError, match="of this archive, whole"):
+        fire.prepare(generation=99)
+    assert contents(fire.data) == before
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every file below a folder."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 @pytest.mark.parametrize("mailbox", ["", SECOND_DOOR])
@@ -344,24 +352,46 @@ def other(content: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("spoil", [other, lambda content: content[: len(content) // 2], lambda content: b""])
-def test_a_manifest_that_was_altered_is_named_and_no_older_one_taken_silently(
+def test_a_manifest_that_was_altered_is_named_and_the_newest_that_opens_is_restored(
     fire: Fire, spoil: Callable[[bytes], bytes]
 ) -> None:
-    name = generation_name(1, fire.manifest().number)
+    number = fire.manifest().number
+    name = generation_name(1, number)
     fire.remote.spoil(name, spoil(fire.remote.content(name)))
+    assert survey(fire.remote, fire.keys).unopened == (name,)
     with pytest.raises(DamageError, match=name):
+        fire.prepare(generation=number)
+    assert not fire.data.exists(), "what was asked for by its number is restored, or nothing is"
+    fire.remote.fail(UnavailableError("It does not answer."), "read", match="objects/")
+    with pytest.raises(UnavailableError):
+        fire.prepare()
+    prepared = fire.prepare()
+    assert prepared.status.generation == number - 1
+    assert any(name in note and f"Generation {number - 1} was restored" in note for note in prepared.status.notes)
+    assert fire.fill().is_whole and fire.records() == fire.originals
+
+
+def test_where_no_manifest_opens_nothing_is_restored(fire: Fire) -> None:
+    for name in fire.remote.names("generations"):
+        fire.remote.spoil(name, other(fire.remote.content(name)))
+    with pytest.raises(DamageError, match=generation_name(1, 2)):
         fire.prepare()
     assert not fire.data.exists()
-    assert survey(fire.remote, fire.keys).unopened == (name,)
 
 
-def test_a_manifest_under_another_name_does_not_open(fire: Fire) -> None:
-    newest_number = fire.manifest().number
-    content = fire.remote.content(generation_name(1, newest_number))
-    (fire.remote.folder / generation_name(1, 9)).write_bytes(content)
-    with pytest.raises(DamageError, match=generation_name(1, 9)):
-        fire.prepare()
-    fire.prepare(generation=newest_number)
+def test_a_forged_manifest_keeps_nobody_from_the_newest_that_is_whole(fire: Fire) -> None:
+    """Whoever can write to the remote can put a file with any name there."""
+    number = fire.manifest().number
+    content = fire.remote.content(generation_name(1, number))
+    for forged in (generation_name(1, 9), generation_name(9999, number)):
+        (fire.remote.folder / forged).write_bytes(content)
+    assert fire.prepare(generation=number).status.generation == number
+    fire.data, fire.keyfile = fire.data.with_name("again"), fire.keyfile.with_name("again.keyfile")
+    prepared = fire.prepare()
+    assert prepared.status.generation == number
+    for forged in (generation_name(1, 9), generation_name(9999, number)):
+        assert any(forged in note for note in prepared.status.notes)
+    assert fire.fill().is_whole and fire.records() == fire.originals
 
 
 def test_a_keyring_that_was_altered_opens_nothing(fire: Fire) -> None:
@@ -450,17 +480,19 @@ def test_a_volume_whose_seal_says_that_it_is_another_file_is_quarantined(fire: F
 )  # fmt: skip
 def test_no_path_of_a_manifest_leads_anywhere_else(fire: Fire, path: str) -> None:
     strange = msgspec.structs.replace(fire.placed(".seal"), path=path)
+    number = fire.manifest().number
     fire.rewrite(lambda one: msgspec.structs.replace(one, added=(*one.added, strange)))
     with pytest.raises(DamageError, match="forgery"):
-        fire.prepare()
+        fire.prepare(generation=number)
     assert not fire.data.exists() and not list(fire.data.parent.parent.rglob("*outside*"))
 
 
 def test_no_object_of_a_manifest_lies_anywhere_else(fire: Fire) -> None:
     strange = msgspec.structs.replace(fire.placed(".seal"), object="objects/../../outside")
+    number = fire.manifest().number
     fire.rewrite(lambda one: msgspec.structs.replace(one, added=(*one.added, strange)))
     with pytest.raises(DamageError, match="forgery"):
-        fire.prepare()
+        fire.prepare(generation=number)
     assert not fire.data.exists()
 
 
@@ -556,7 +588,8 @@ def whole(fire: Fire) -> None:
     fire.remote.before = fire.remote.after = lambda call, name: None
     if not (fire.data / "keyring.json").exists():
         fire.prepare()
-    assert fire.fill().is_whole
+    if RestoreFolder(fire.data).completed() is None:
+        assert fire.fill().is_whole
     assert fire.records() == fire.originals and not fire.absent()
     assert names(fire.data / "volumes") == {
         path.removeprefix("volumes/") for path in files_of(newest(fire.remote, fire.keys), fire.remote, fire.keys)

@@ -138,7 +138,8 @@ def test_the_certificate_made_at_first_start(tmp_path: Path) -> None:
     assert names.get_values_for_type(x509.DNSName) == ["gate.example"]
     assert isinstance(read.public_key(), ec.EllipticCurvePublicKey)
     assert read.not_valid_after_utc - datetime.datetime.now(datetime.UTC) > datetime.timedelta(days=3600)
-    assert key.stat().st_mode & 0o077 == 0
+    assert key.stat().st_mode & 0o007 == 0
+    assert key.parent.stat().st_mode & 0o077 == 0  # the group counts in an installed appliance only
     assert server_context(certificate, key).minimum_version == ssl.TLSVersion.TLSv1_2
 
 

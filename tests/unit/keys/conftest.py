@@ -15,6 +15,7 @@ import pytest
 from appliance import framing
 from appliance.keys import agent_wire as wire
 from appliance.keys.agent_client import Agent, AgentKeys
+from appliance.keys.agent_wire import role_secret
 from appliance.keys.keyring import Keyring, Unlocked
 from appliance.keys.stored import Argon2
 
@@ -75,7 +76,6 @@ class AgentProcess:
         return [
             *(sys.executable, "-m", "appliance.keys.agent", "--keyring", str(self.keyring)),
             *("--socket", str(self.socket), "--secrets", str(self.folder / "run")),
-            *("--pull-secret", str(self.secret("pull")), "--replica-secret", str(self.secret("replica"))),
             *map(str, options),
         ]
 
@@ -106,7 +106,7 @@ class AgentProcess:
 
     def secret(self, role: str) -> Path:
         """The file with a role's secret."""
-        return self.folder / (role if role in ("pull", "replica") else "run") / f"{role}.key"
+        return role_secret(self.folder / "run", role)
 
     def as_(self, role: str) -> Agent:
         """Its door for one role."""

@@ -354,8 +354,10 @@ def test_secrets_lie_where_only_their_role_reads_and_a_wrong_one_is_refused(agen
     secrets = {agent.secret(role).read_text() for role in wire.ROLES}
     assert len(secrets) == 5
     for role in wire.ROLES:
-        assert stat.S_IMODE(agent.secret(role).stat().st_mode) == 0o600
-    assert stat.S_IMODE(agent.socket.stat().st_mode) == 0o600
+        assert stat.S_IMODE(agent.secret(role).parent.stat().st_mode) == 0o700
+        assert stat.S_IMODE(agent.secret(role).stat().st_mode) & 0o007 == 0
+    assert stat.S_IMODE(agent.socket.parent.stat().st_mode) == 0o700
+    assert stat.S_IMODE(agent.socket.stat().st_mode) & 0o007 == 0
     (tmp_path / "guess").write_text("0" * 64)
     for path, error in ((tmp_path / "guess", ForbiddenError), (tmp_path / "none", UnavailableError)):
         assert refuses(Agent(agent.socket, path).state, error)
@@ -396,7 +398,7 @@ def test_another_user_is_refused_whatever_he_knows(ring, public_folder):
         hello = msgspec.msgpack.encode(wire.Hello(agent.secret("box").read_text()))
         frame = len(hello).to_bytes(4, "big") + hello
         said = as_nobody(code, str(agent.socket), frame.hex())
-        assert "forbidden" in said and "own user only" in said
+        assert "forbidden" in said and "own users only" in said
         with agent.connect() as connection:
             connection.sendall(frame)
             assert b"forbidden" not in connection.recv(4096)

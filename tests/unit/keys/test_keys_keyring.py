@@ -98,11 +98,11 @@ def test_what_does_not_fit_says_so(made, tmp_path):
         Keyring.load(tmp_path / "none.json")
 
 
-def test_files_are_for_their_owner_only_and_hold_no_secret(made):
+def test_files_are_nobody_elses_and_hold_no_secret(made):
     path, keyfile, unlocked, text = made
     unlocked.create_mailbox(MAILBOX)
-    for file in (path, keyfile):
-        assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert stat.S_IMODE(keyfile.stat().st_mode) == 0o600
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640  # its group: the processes of an installed appliance
     stored = path.read_text()
     for secret in (text, keyfile.read_text().strip(), unlocked._appliance_key.hex(), "päss"):
         assert secret not in stored

@@ -13,6 +13,7 @@ from appliance.cloud.manifests import ReplicaKeys
 from appliance.cloud.replicate import replicate
 from appliance.cloud.state import ReplicaPaths, State, set_own_epoch
 from appliance.mail.published import roll_path
+from appliance.services.alarms.trouble import Trouble
 from appliance.services.exporting import Exports
 from appliance.services.jobs import Jobs
 from appliance.services.server import Server
@@ -47,6 +48,8 @@ KINDS = {
     r"replicas/epoch": "replicas/epoch",
     r"replicas/(remotes|tokens)": "replicas/remotes",
     r"jobs\.db(-wal|-shm)?": "jobs.db",
+    r"alarms\.json": "alarms.json",
+    r"notifying": "notifying",
     r"exports/[0-9a-f]{16}": "exports/<job>",
     r"run/.+": "run/…",
 }
@@ -85,6 +88,8 @@ def test_an_independent_reader_opens_every_byte_of_the_log(box: ScratchArchive) 
 
 
 def _fill(box: ScratchArchive) -> None:
+    box.archive.alarms.report("verify", Trouble("verify", "error"))
+    box.dispatcher.notifications.publish()
     box.user("anna@example.com")
     box.receive(*(report(mail(f"Number {n}"), "To: anna@example.com") for n in range(30)), b"x" * 100_000)
     box.writer.roll()

@@ -18,6 +18,7 @@ from appliance.services.pulling import Pulling
 from appliance.services.sealed import SealedMail
 from appliance.services.signing import Signer
 from appliance.settings import events
+from appliance.store.absent import held
 from appliance.store.reader import LogReader, RecordRef
 from appliance.store.seal import Chain, sign_volume, waiting
 from appliance.store.verify import verify
@@ -180,6 +181,22 @@ def ciphertexts(box: ScratchArchive, id: str) -> dict[bytes, bytes]:
             middle = ref.offset + ref.length // 2
             found[ref.record_id] = raw[middle : middle + 64]
     return found
+
+
+def test_ciphertext_of_a_mailbox_that_somebody_works_on_goes_later(box: ScratchArchive) -> None:
+    """Compaction, or who lets volumes go, holds the mailbox's folder."""
+    new = mailboxes.mailbox_create(
+        box.archive, BOX, name="C", address="council@archive.test", sealed=True, delete_after_pull=True
+    )
+    id = new.mailbox.id
+    first, _ = box.receive(mail("1"), mail("2"), mailbox_id=id)
+    chain = sealed_up(box)
+    pulled(box, id, first)
+    before = on_disk(box, id)
+    with held(box.paths.volumes / id):
+        assert erasing.drop_erased(box.archive, chain) == 0
+    assert on_disk(box, id) == before
+    assert erasing.drop_erased(box.archive, chain) == 1
 
 
 def test_the_ciphertext_of_erased_mail_goes_and_the_rest_stays(box: ScratchArchive) -> None:

@@ -30,7 +30,7 @@ from appliance.services.box import RunningBox
 from appliance.services.wire import Call
 
 data = Path(sys.argv[1])
-if not confine_to_own_files(argparse.Namespace(data=data, tls_cert=None, tls_key=None)):
+if not confine_to_own_files(argparse.Namespace(data=data, tls_cert=None, tls_key=None, redirect_to=None)):
     sys.exit("unconfined")
 try:
     RunningBox(data / "run" / "local" / "archive.sock").call("status", api.Status)

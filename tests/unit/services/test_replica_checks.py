@@ -56,6 +56,21 @@ def test_a_sample_is_read_back_and_its_records_are_opened_by_who_has_the_keys(
     assert trail(box) == [("replica.verify.begin", "cellar")]
 
 
+def test_a_rehearsed_restore_is_opened_by_who_has_the_keys(box: ScratchArchive, tmp_path: Path) -> None:
+    replicated(box, tmp_path)
+    desk = box.dispatcher.replicas._own.desk  # type: ignore[union-attr]
+    (begun,) = desk.begin(kind="rehearse", remote="cellar")
+    deadline = time.monotonic() + SECONDS
+    while (ended := call(box, "replica_runs", ids=[begun.id])[0]).ended_at is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    assert ended.state == "done" and any("left to be decrypted" in line for line in ended.lines)
+    box.dispatcher.replicas.attend()
+    (after,) = call(box, "replica_runs", ids=[begun.id])
+    (line,) = [line for line in after.lines if "were decrypted" in line]
+    assert int(line.split()[0]) >= 1
+
+
 def test_tampering_is_told_mended_and_written_into_the_audit_trail(box: ScratchArchive, tmp_path: Path) -> None:
     cellar = replicated(box, tmp_path)
     assert run(box, "replica_verify_begin", remote="cellar", full=True).state == "done"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable
 from hashlib import sha256
@@ -22,9 +23,10 @@ from appliance.errors import (
     UsageError,
 )
 from appliance.services import api, auditing, service_key, status
+from appliance.services.alarms import words
 from appliance.services.locked import Locked
 from appliance.services.principal import Principal
-from appliance.services.replica_states import Seen, alarms
+from appliance.services.replica_states import Seen, troubles
 from appliance.services.replicator import asking
 from appliance.services.replicator.door import Desk
 from appliance.services.replicator.history import History, Standing
@@ -190,6 +192,28 @@ def test_a_box_on_which_nothing_is_served_replicates_by_itself(box: ScratchArchi
     )
 
 
+def test_a_remote_is_not_moved_away_from_the_only_copy_of_mail(box: ScratchArchive, tmp_path: Path) -> None:
+    add(box, tmp_path)
+    box.receive(mail("One"))
+    box.sign()
+    await_ended(box, call(box, "replicate_begin"))
+    path = next(one for one in box.paths.volumes.rglob("t0-*.mkv"))
+    name = str(path.relative_to(box.paths.volumes))
+    content = path.read_bytes()
+    AbsentFiles(box.paths.volumes).add([AbsentFile(name, len(content), sha256(content).digest())])
+    path.unlink()
+    new = tmp_path / "new-cellar"
+    with pytest.raises(ConflictError, match="1 of the archive's volumes"):
+        call(box, "remote_change", name="cellar", path=str(new))
+    assert call(box, "remotes")[0].path == str(tmp_path / "cellar"), "nothing was changed"
+    shutil.copytree(tmp_path / "cellar", new)
+    call(box, "remote_change", name="cellar", path=str(new))
+    shutil.rmtree(tmp_path / "cellar")
+    assert call(box, "remotes")[0].path == str(new)
+    box.dispatcher.replicas._own.desk.fetch(path=name)  # type: ignore[union-attr]
+    assert path.read_bytes() == content
+
+
 def test_a_remote_is_tried_before_it_is_set_up(box: ScratchArchive, tmp_path: Path) -> None:
     tested = call(box, "remote_test", type="local", path=str(tmp_path / "somewhere"))
     assert tested.passed
@@ -249,7 +273,7 @@ def test_what_the_replicator_has_to_say_gets_into_the_audit_trail_once(box: Scra
 def test_a_remote_that_is_taken_over_or_unsound_is_an_alarm_of_its_own() -> None:
     one = api.ReplicaState(name="cellar", state="superseded", trouble="Another box was restored.")
     two = api.ReplicaState(name="cloud", state="current", unsound="An object is missing.")
-    said = [text for _, text in alarms(Seen((one, two), 0))]
+    said = [words.sentence(trouble.kind, trouble.figures) for trouble in troubles(Seen((one, two), 0))]
     assert any("Another box was restored." in text for text in said)
     assert any("“cloud” is not as it should be. An object is missing." in text for text in said)
 
@@ -316,7 +340,7 @@ def test_what_the_replicator_is_asked_to_try_has_to_be_a_remote(box: ScratchArch
     replication = Replication(box.paths, keys_of(box.archive.keyring), alone=True)
     try:
         with pytest.raises(UsageError, match="crypt"):
-            Desk(box.paths, replication).test(config=RemoteConfig(name="a", type="crypt"))
+            Desk(replication).test(config=RemoteConfig(name="a", type="crypt"))
     finally:
         replication.close()
 

@@ -8,19 +8,21 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from hashlib import sha256
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from appliance.cloud.manifests import files_of, newest, raise_epoch
+from appliance.cloud.manifests import files_of, newest, put_named, raise_epoch
+from appliance.cloud.objects import generation_name
 from appliance.cloud.probe import RemoteTest
 from appliance.cloud.remote import Remote, RemoteConfig
 from appliance.cloud.remotes import Remotes, read_remotes, write_remotes
-from appliance.cloud.restore_state import RestoreFolder, RestoreStatus, Stage
+from appliance.cloud.restore_state import RestoreFolder, RestoreStatus, Restoring, Stage
 from appliance.cloud.state import set_own_epoch
 from appliance.errors import DamageError, ForbiddenError, NotFoundError, RemoteFullError, UnavailableError, UsageError
-from appliance.services.replica_states import alarms
+from appliance.services.replica_states import troubles
 from appliance.services.replicator.asking import ask
 from appliance.services.replicator.door import Desk, Door
 from appliance.services.replicator.history import KEPT, History, Run
@@ -28,7 +30,7 @@ from appliance.services.replicator.progress import how_far, progress_place
 from appliance.services.replicator.replication import Replication
 from appliance.services.replicator.work import DAY, WORKS, Outcome, Work
 from appliance.services.service_key import keys_of
-from appliance.store.absent import AbsentFiles
+from appliance.store.absent import AbsentFile, AbsentFiles
 from tests.cloud_double import FolderRemote
 from tests.scratch import ScratchArchive, mail
 
@@ -404,7 +406,7 @@ def test_old_volumes_go_once_two_replicas_were_checked_and_come_back_when_they_a
     gone = dict(absent.all())
     assert gone and not any((volumes / path).exists() for path in gone)
     assert any(one.action == "replica.release" for one in bench.replication.history.notes())
-    desk = Desk(bench.box.paths, bench.replication)
+    desk = Desk(bench.replication)
     bench.folders.fail("cellar", UnavailableError("cellar does not answer."))
     first, *others = gone
     desk.fetch(path=first)
@@ -416,6 +418,113 @@ def test_old_volumes_go_once_two_replicas_were_checked_and_come_back_when_they_a
     for unknown in ("../x", "volumes/none", first.replace("t0", "t9")):
         with pytest.raises(NotFoundError):
             desk.fetch(path=unknown)
+
+
+def lone_object(bench: Bench, name: str, path: str) -> Path:
+    """The file of the object that a volume is in at a remote."""
+    remote = FolderRemote(bench.folders.folder / name)
+    return remote.folder / files_of(newest(remote, bench.keys), remote, bench.keys)[f"volumes/{path}"].object
+
+
+def sealed_volume(bench: Bench) -> str:
+    """The path of a volume with mail that both remotes have."""
+    bench.receive("One", "Two")
+    bench.box.sign()
+    bench.receive("Three")
+    bench.box.sign()
+    bench.run()
+    folder = bench.box.paths.volumes / bench.box.mailbox.id
+    return f"{folder.name}/{min(path.name for path in folder.glob('t0-*.mkv'))}"
+
+
+def let_go_of(bench: Bench, path: str) -> bytes:
+    """Make a volume absent; its content."""
+    file = bench.box.paths.volumes / path
+    content = file.read_bytes()
+    AbsentFiles(file.parents[1]).add([AbsentFile(path, len(content), sha256(content).digest())])
+    file.unlink()
+    return content
+
+
+@pytest.mark.parametrize("let_go", [True, False], ids=["let go of", "lost"])
+def test_what_is_lost_here_and_at_one_remote_comes_from_another_by_itself(bench: Bench, let_go: bool) -> None:
+    path = sealed_volume(bench)
+    file = bench.box.paths.volumes / path
+    content = let_go_of(bench, path) if let_go else file.read_bytes()
+    file.unlink(missing_ok=True)
+    lone_object(bench, "cellar", path).unlink()
+    (check,) = bench.replication.begin("check", "cellar")
+    ended = bench.await_end(check.id)
+    assert ended.state == "failed" and path in " ".join(ended.lines), "what was found is told"
+    assert file.read_bytes() == content
+    notes = [one for one in bench.replication.history.notes() if path in one.what]
+    assert {one.action for one in notes} == {"replica.damaged", "replica.repaired"}
+    assert lone_object(bench, "cellar", path).exists(), "it went up again in the same run"
+    (check,) = bench.replication.begin("check", "cellar")
+    assert bench.await_end(check.id).state == "done"
+
+
+def test_what_no_remote_has_is_told_until_one_has_it(bench: Bench) -> None:
+    path = sealed_volume(bench)
+    let_go_of(bench, path)
+    objects = [lone_object(bench, name, path) for name in ("cellar", "cloud")]
+    kept = objects[1].read_bytes()
+    for one in objects:
+        one.unlink()
+    (check,) = bench.replication.begin("check", "cellar")
+    assert bench.await_end(check.id).state == "failed"
+    (run,) = bench.run("cellar")
+    assert run.state == "failed" and "damaged or not at all" in run.words
+    objects[1].write_bytes(kept)
+    (run,) = bench.run("cellar")
+    assert run.state == "done" and (bench.box.paths.volumes / path).exists()
+
+
+def test_a_volume_is_found_in_whichever_generation_has_it(bench: Bench) -> None:
+    """Restored from an earlier generation, whose volumes later ones have no more."""
+    path = sealed_volume(bench)
+    remote = FolderRemote(bench.folders.folder / "cellar")
+    content = let_go_of(bench, path)
+    later = newest(remote, bench.keys)
+    for number in range(later.number + 1, later.number + 7):
+        other = msgspec.structs.replace(later, number=number, removed=(*later.removed, f"volumes/{path}"))
+        put_named(remote, bench.keys, generation_name(1, number), other, bench.box.paths.replicas)
+    (remote.folder / generation_name(9, 9)).write_bytes(b"forged")
+    bench.tell(bench.configs[0])
+    Desk(bench.replication).fetch(path=path)
+    assert (bench.box.paths.volumes / path).read_bytes() == content
+
+
+def test_a_volume_that_lies_at_two_places_is_taken_from_where_it_is_whole(bench: Bench) -> None:
+    path = sealed_volume(bench)
+    remote = FolderRemote(bench.folders.folder / "cellar")
+    content = let_go_of(bench, path)
+    later = newest(remote, bench.keys)
+    (remote.folder / "objects/ab").mkdir(parents=True, exist_ok=True)
+    elsewhere = msgspec.structs.replace(
+        files_of(later, remote, bench.keys)[f"volumes/{path}"], object=f"objects/ab/ab{'0' * 62}", offset=0
+    )
+    (remote.folder / elsewhere.object).write_bytes(bytes(elsewhere.size))
+    other = msgspec.structs.replace(later, number=later.number + 1, added=(*later.added, elsewhere))
+    put_named(remote, bench.keys, generation_name(1, other.number), other, bench.box.paths.replicas)
+    bench.tell(bench.configs[0])
+    Desk(bench.replication).fetch(path=path)
+    assert (bench.box.paths.volumes / path).read_bytes() == content
+
+
+def test_a_volume_comes_from_where_the_archive_is_being_restored_from(bench: Bench) -> None:
+    """The settings of the box that burnt down may name no remote, or one that is not there any more."""
+    path = sealed_volume(bench)
+    content = let_go_of(bench, path)
+    cellar, cloud = bench.configs
+    manifest = newest(FolderRemote(bench.folders.folder / "cloud"), bench.keys)
+    write_remotes(bench.box.paths.data, bench.keys, Remotes((cellar,)))
+    bench.folders.fail("cellar", UnavailableError("cellar does not answer."))
+    with pytest.raises(UnavailableError, match="cellar"):
+        Desk(bench.replication).fetch(path=path)
+    RestoreFolder(bench.box.paths.data).save(bench.keys, Restoring(1, cloud, manifest, begun=1))
+    Desk(bench.replication).fetch(path=path)
+    assert (bench.box.paths.volumes / path).read_bytes() == content
 
 
 def test_what_a_check_finds_is_told_and_stands_until_a_check_finds_it_whole(bench: Bench) -> None:
@@ -446,7 +555,7 @@ def test_its_socket_answers_who_knows_its_secret_and_only_what_it_is_for(bench: 
     bench.receive("One")
     bench.roll()
     paths = bench.box.paths
-    door = Door(paths, Desk(paths, bench.replication))
+    door = Door(paths, Desk(bench.replication))
     door.start()
     try:
         (run,) = ask(paths, "begin", tuple[Run, ...], kind="replicate", remote="cellar")
@@ -484,11 +593,11 @@ def test_a_clock_that_was_far_ahead_once_stops_nothing_and_is_told_of(bench: Ben
     bench.receive("Three")
     seen = states.see(bench.clock.now, 3, {"cellar": wrong})
     assert (seen.only_here, seen.replicas[0].next_at) == (3, int(bench.clock.now)), "at once, and nothing is sure"
-    assert any("clock" in text for severity, text in alarms(seen) if severity == "error")
+    assert any(one.kind == "replica-clock" for one in troubles(seen) if one.level == "error")
     bench.tick(60)
     right = history.standing("cellar")
     assert right.generation > wrong.generation and right.reached == pytest.approx(bench.clock.now * 1e6, abs=1e6)
-    assert not list(alarms(states.see(bench.clock.now, 3, {"cellar": right})))
+    assert not list(troubles(states.see(bench.clock.now, 3, {"cellar": right})))
     for _ in range(3):
         bench.receive("Later")
         bench.tick(300)

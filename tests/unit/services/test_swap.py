@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from appliance.cli import main, setup
+from appliance.cli import main
 from appliance.cli.supervise import Supervisor
 from appliance.errors import UsageError
 from appliance.services import status
 from appliance.services.paths import Paths
+from appliance.services.setup.create import create
 from appliance.services.swap import Mount, System, require_memory_stays
 from tests.scratch import BOX, ScratchArchive
 
@@ -131,7 +132,7 @@ def test_a_disk_is_refused_even_where_swap_is_allowed(box: Box) -> None:
 
 def test_serve_does_not_start_on_plain_swap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = tmp_path / "data"
-    setup.create(Paths(data), passphrase=None, keyfile=True, administrator=False, hostname="box.test")
+    create(Paths(data), passphrase=None, keyfile=True, administrator=False, hostname="box.test")
     monkeypatch.setattr(System, "mount_of", lambda _system, _folder: Mount("tmpfs", frozenset()))
     monkeypatch.setattr(System, "plain_swaps", lambda _system: ("/dev/sda2",))
     monkeypatch.setattr(Supervisor, "start", lambda _supervisor: pytest.fail("something was started"))

@@ -31,6 +31,8 @@ from appliance.errors import (
 )
 from appliance.services import api
 from appliance.services.client import ArchiveClient, Stream, StreamHead
+from tests.unit.web.alarms_double import AlarmsDouble
+from tests.unit.web.box_double import BoxDouble
 from tests.unit.web.replicas_double import ReplicasDouble
 
 PASSWORD = "correct horse battery"
@@ -99,7 +101,7 @@ class State:
     calls: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
 
 
-class ArchiveDouble(ReplicasDouble, ArchiveClient):
+class ArchiveDouble(ReplicasDouble, BoxDouble, AlarmsDouble, ArchiveClient):
     """The archive in memory.
 
     ``first`` starts it without an administrator; ``down`` makes every call fail, ``locked`` all that need the key.
@@ -113,6 +115,8 @@ class ArchiveDouble(ReplicasDouble, ArchiveClient):
         self.has_passphrase = True
         self.numbers: dict[str, Any] = {}
         self.begin_replicas()
+        self.begin_alarms()
+        self.begin_box()
         if not first:
             _fill(self.state)
 

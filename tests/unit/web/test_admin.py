@@ -25,7 +25,7 @@ def test_all_is_well_is_said_only_when_it_is() -> None:
         ({"agrees": False}, "The counts do not agree"),
         ({"unlocked": False}, "The archive is locked"),
         ({"backlog": 7, "oldest_unsearchable_seconds": 125.0}, "7 messages on the way"),
-        ({"alarms": (api.Alarm("error", "The disk is nearly full.", 0),)}, "The disk is nearly full."),
+        ({"alarms": (api.Alarm(level="error", text="The disk is nearly full.", since=0),)}, "The disk is nearly full."),
     ):
         browser.archive.numbers = numbers
         text = browser.text("/admin")

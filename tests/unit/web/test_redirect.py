@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 import pytest
 
@@ -15,8 +16,11 @@ def _answer(host: bytes, path: bytes = b"/m/x", query: bytes = b"", port: int = 
     async def send(message: dict) -> None:  # type: ignore[type-arg]
         sent.append(message)
 
-    scope = {"type": "http", "headers": [(b"host", host)], "raw_path": path, "query_string": query}
-    asyncio.run(redirect_to_https(port)(scope, None, send))
+    scope = {
+        "type": "http", "method": "GET", "headers": [(b"host", host)], "path": path.decode(), "raw_path": path,
+        "query_string": query,
+    }  # fmt: skip
+    asyncio.run(redirect_to_https(port, Path("/nonexistent"))(scope, None, send))
     return sent[0]["status"], dict(sent[0]["headers"])
 
 

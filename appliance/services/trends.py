@@ -1,0 +1,74 @@
+"""How a few numbers went in the last hour: a sample each minute, in memory, for curves on the overview.
+
+They begin anew with the process. What has to be known for longer is scraped from ``/metrics``.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from appliance.errors import MailkeepError
+from appliance.services import api, status
+from appliance.services.archive import Archive
+from appliance.services.principal import Principal
+
+log = logging.getLogger(__name__)
+
+SAMPLE_SECONDS: Final = 60.0
+SAMPLES: Final = 60
+
+_SELF: Final = Principal(id="system", roles=frozenset({"admin"}))
+
+
+class Trends:
+    """The samples of one open archive."""
+
+    def __init__(self, archive: Archive) -> None:
+        self._archive = archive
+        self._samples: deque[tuple[int, int, float]] = deque(maxlen=SAMPLES)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="trends", daemon=True)
+
+    def methods(self) -> Mapping[str, Callable[..., Any]]:
+        """The services by name."""
+        return {"trends": self.trends}
+
+    def start(self) -> None:
+        """Take the first sample soon, and go on."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Take no more."""
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def trends(self, principal: Principal) -> api.Trends:
+        """The samples so far."""
+        principal.require("admin")
+        samples = tuple(self._samples)
+        return api.Trends(
+            seconds=int(SAMPLE_SECONDS),
+            backlog=tuple(one[0] for one in samples),
+            disk_used=tuple(one[1] for one in samples),
+            replica_lag=tuple(one[2] for one in samples),
+        )
+
+    def sample(self) -> None:
+        """Take one now."""
+        now = status.status(self._archive, _SELF)
+        lag = max((one.lag_seconds for one in now.replicas if one.state != "paused"), default=0.0)
+        self._samples.append((now.backlog, now.disk_total - now.disk_free, lag))
+
+    def _run(self) -> None:
+        while True:
+            try:
+                self.sample()
+            except MailkeepError as error:
+                log.warning("a sample for the overview could not be taken: %s", error.message)
+            if self._stop.wait(SAMPLE_SECONDS):
+                return

@@ -1,0 +1,111 @@
+"""A real authority for tests: Pebble, Let's Encrypt's ACME server (RFC 8555), whose every name leads to 127.0.0.1."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import ssl
+import subprocess
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+
+from appliance.keys.certificate import self_signed
+from appliance.services.certificates.pair import new_key, private_pem
+
+START_SECONDS = 20.0
+
+
+class Authority:
+    """Its directory's address, and the file of certificates by which its own HTTPS is known."""
+
+    def __init__(self, folder: Path, http_port: int, *, account_needed: bool = False) -> None:
+        """``http_port``: where it looks for the answers to its challenges, in place of port 80."""
+        folder.mkdir()
+        self.trusted = folder / "authority.pem"
+        self.port, self.management, self.dns = free_port(), free_port(), free_port()
+        self.directory = f"https://localhost:{self.port}/dir"
+        key = new_key()
+        (folder / "key.pem").write_bytes(private_pem(key))
+        self.trusted.write_bytes(self_signed(key, ("localhost",)).public_bytes(serialization.Encoding.PEM))
+        configuration = {
+            "listenAddress": f"127.0.0.1:{self.port}", "managementListenAddress": f"127.0.0.1:{self.management}",
+            "certificate": str(self.trusted), "privateKey": str(folder / "key.pem"), "httpPort": http_port,
+            "tlsPort": 1, "ocspResponderURL": "", "externalAccountBindingRequired": account_needed,
+        }  # fmt: skip
+        (folder / "pebble.json").write_text(json.dumps({"pebble": configuration}))
+        self._folder = folder
+        self._processes: list[subprocess.Popen[bytes]] = []
+
+    def start(self) -> None:
+        """Start it and the name server that it asks."""
+        environment = {**os.environ, "PEBBLE_VA_NOSLEEP": "1", "PEBBLE_WFE_NONCEREJECT": "0"}
+        self._run(
+            "pebble-challtestsrv", "-defaultIPv4", "127.0.0.1", "-defaultIPv6", "", "-dns01", f"127.0.0.1:{self.dns}",
+            "-http01", "", "-https01", "", "-tlsalpn01", "", "-management", f"127.0.0.1:{free_port()}",
+            environment=environment,
+        )  # fmt: skip
+        self._run(
+            "pebble", "-config", str(self._folder / "pebble.json"), "-dnsserver", f"127.0.0.1:{self.dns}", "-strict",
+            environment=environment,
+        )  # fmt: skip
+        _await(self.port)
+        _await(self.management)
+
+    def root(self) -> x509.Certificate:
+        """The certificate that all it gives lead to."""
+        context = ssl.create_default_context(cafile=str(self.trusted))
+        with urllib.request.urlopen(f"https://localhost:{self.management}/roots/0", context=context) as answer:
+            return x509.load_pem_x509_certificate(answer.read())
+
+    def stop(self) -> None:
+        """End both."""
+        for process in self._processes:
+            process.terminate()
+        for process in self._processes:
+            process.wait(10)
+        self._processes.clear()
+
+    def _run(self, *command: str, environment: dict[str, str]) -> None:
+        with (self._folder / f"{command[0]}.log").open("ab") as log:
+            self._processes.append(subprocess.Popen(command, stdout=log, stderr=log, env=environment))
+
+
+@contextmanager
+def authority(folder: Path, http_port: int, *, account_needed: bool = False) -> Iterator[Authority]:
+    """A running one; the test is skipped where Pebble is not installed."""
+    if not (shutil.which("pebble") and shutil.which("pebble-challtestsrv")):
+        pytest.skip("there is no pebble (Debian package pebble)")
+    made = Authority(folder, http_port, account_needed=account_needed)
+    try:
+        made.start()
+        yield made
+    finally:
+        made.stop()
+
+
+def free_port() -> int:
+    """A port that nothing listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+def _await(port: int) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        try:
+            with socket.create_connection(("127.0.0.1", port), timeout=1):
+                return
+        except OSError:
+            assert time.monotonic() < deadline, "the authority did not start"
+            time.sleep(0.05)

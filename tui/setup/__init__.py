@@ -1,0 +1,1 @@
+"""The set-up wizard: one page a question, over ``appliance.services.setup``."""
