@@ -265,7 +265,12 @@ def _tell(made: api.SlotInfo, as_json: bool, sentence: str) -> None:
 
 def _unit_line(place: Path) -> str:
     source = "" if place == CREDENTIAL_FILE else f":{place}"
-    return f"Put LoadCredentialEncrypted=mailkeep{source} into the unit that runs `mailkeep serve`."
+    return (
+        "The package's units find it there by themselves. A unit of your own that runs `mailkeep serve` needs "
+        f"LoadCredentialEncrypted=mailkeep{source}."
+        if not source
+        else f"Put LoadCredentialEncrypted=mailkeep{source} into the unit that runs the key agent or `mailkeep serve`."
+    )
 
 
 def _new_passphrase(from_stdin: bool) -> str:

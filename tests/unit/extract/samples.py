@@ -8,11 +8,11 @@ import zipfile
 
 
 def zipped(members: dict[str, str | bytes]) -> bytes:
-    """A ZIP file of these members."""
+    """A ZIP file of these members: the same bytes whenever it is made, for tests have their names from it."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in members.items():
-            archive.writestr(name, content)
+            archive.writestr(zipfile.ZipInfo(name, (2026, 11, 21, 12, 0, 0)), content, zipfile.ZIP_DEFLATED)
     return buffer.getvalue()
 
 
