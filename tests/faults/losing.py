@@ -18,6 +18,8 @@ from tests.remotes import Target
 
 REMOTE = "away"
 INTERVAL = 10  # seconds between replications
+SNAPSHOT_INTERVAL = 60  # seconds between copies of the catalogue: what came later a restored box projects anew
+PAUSE = 0.1  # seconds between two messages of a connection: boxes are lost many times, and each is looked at whole
 LONGEST_WAIT = 12.0  # seconds of load beside that before the box is lost, at most
 LONGEST_RESTORE = 4.0  # seconds until a restore that is to be killed is killed, at most
 ENOUGH = 300.0
@@ -50,7 +52,7 @@ def lose_boxes(
     add_remote(product, target)
     for number in range(rounds):
         product.start()
-        load = Load(product.smtp, f"l{seed}r{number}", seed=rng.getrandbits(32))
+        load = Load(product.smtp, f"l{seed}r{number}", seed=rng.getrandbits(32), pause=PAUSE)
         with load.sending():
             load.await_confirmed(20)
             for _ in range(KILLS):
@@ -79,7 +81,7 @@ def add_remote(product: Product, target: Target) -> None:
     options = [f"{name}={value}" for name, value in target.config.options.items()]
     product.run(
         *("remote", "add", REMOTE, "--type", target.config.type, *options, f"path={target.config.path}"),
-        *("--interval", str(INTERVAL)),
+        *("--interval", str(INTERVAL), "--snapshot-interval", str(SNAPSHOT_INTERVAL)),
     )
 
 
