@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from textual.command import CommandPalette
 
 from appliance import language
 from tests.console.fake_box import FakeBox, FakeHost, console
@@ -59,3 +60,8 @@ async def settled(pilot: Any) -> None:
     """Return when the page has asked and shown what it shows."""
     for _ in range(4):
         await pilot.pause()
+    palette = pilot.app.screen
+    while isinstance(palette, CommandPalette) and any(
+        one.node is palette and not one.is_finished for one in pilot.app.workers
+    ):
+        await pilot.pause(0.05)

@@ -83,14 +83,19 @@ class Wizard:
         for place, answer in enumerate(answers):
             if place:
                 self.terminal.press("Tab")
-            shown = "•" * len(answer) if answer in (PASSPHRASE, PASSWORD) else answer
-            before = self.terminal.screen().count(shown)
+                time.sleep(0.5)  # what is typed while a page is being drawn is lost
+            hidden = answer in (PASSPHRASE, PASSWORD)
+            shown = f"(?<!•)•{{{len(answer)}}}(?!•)" if hidden else re.escape(answer)
+            before = self._count(shown)
             deadline = time.monotonic() + PATIENCE
-            while self.terminal.screen().count(shown) <= before:
+            while self._count(shown) <= before:
                 assert time.monotonic() < deadline, f"{shown} cannot be typed:\n{self.terminal.screen()}"
-                self.terminal.press("End", "C-u")  # what is typed while a page is being drawn is lost
+                self.terminal.press("End", "C-u")
                 self.terminal.type(answer)
-                time.sleep(0.7)
+                time.sleep(1.5)
+
+    def _count(self, shown: str) -> int:
+        return len(re.findall(shown, self.terminal.screen()))
 
     def go_on(self, next_title: str) -> None:
         """Continue, over warnings too (there is no DNS here), until the next page is shown."""
