@@ -160,6 +160,9 @@ class RestoreFolder:
             raise NotFoundError(f"Nothing was ever restored into {self.data}.") from error
         except msgspec.DecodeError as error:
             raise DamageError(f"{self.folder / _PLAIN} is damaged. `mailkeep restore` writes it anew.") from error
+        if told.state == "preparing" and self._files.exists(self.data / KEYRING):
+            # It died between becoming an archive and saying so.
+            told = msgspec.structs.replace(told, state="filling")
         if told.state != "filling":
             return told
         absent = AbsentFiles(self.data / "volumes", files=self._files).all()

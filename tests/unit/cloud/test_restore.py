@@ -286,6 +286,15 @@ def test_a_second_process_keeps_out(fire: Fire) -> None:
             fire.fill()
 
 
+def test_one_that_died_before_it_said_that_it_is_an_archive_is_one(fire: Fire) -> None:
+    fire.prepare()
+    folder = RestoreFolder(fire.data)
+    folder.tell(msgspec.structs.replace(folder.status(), state="preparing", ready_at=None))
+    assert folder.status().state == "filling"
+    assert fire.prepare().is_new is False
+    assert fire.fill().is_whole
+
+
 def test_a_restore_that_has_ended_is_not_begun_again(fire: Fire) -> None:
     fire.prepare()
     fire.fill()
