@@ -1,6 +1,6 @@
 """The installed appliance, booted: its own units, users and sandboxes, with mail coming in.
 
-Takes a Debian root with the package installed in it (MAILKEEP_ROOT, `make packaging-test` makes one), and boots a copy.
+Takes a Debian root with the package installed in it (MAILKEEP_ROOT, `make test-deb` makes one), and boots a copy.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ class Box(Machine):
 def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Box]:
     given = os.environ.get("MAILKEEP_ROOT")
     if not given:
-        pytest.skip("MAILKEEP_ROOT names no Debian root with the package in it (`make packaging-test` does)")
+        pytest.skip("MAILKEEP_ROOT names no Debian root with the package in it (`make test-deb` does)")
     if reason := why_not():
         pytest.skip(reason)
     root = tmp_path_factory.mktemp("booted") / "root"
@@ -259,7 +259,7 @@ def test_what_root_does_while_nothing_runs_does_not_lock_the_others_out(box: Box
     records = box.records()
     box.run(PYTHON, "-m", "appliance.host.units", "stop", seconds=180)
     assert not box.running()
-    box.mailkeep("rebuild")
+    box.run("mailkeep", "rebuild", seconds=600)
     box.run(PYTHON, "-m", "appliance.host.units", "start", seconds=180)
     box.wait_for("everything runs", lambda: len(box.running()) == PROCESSES)
     box.wait_for("it is open", lambda: box.ask("mailkeep", "wait-idle").returncode == 0)

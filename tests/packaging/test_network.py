@@ -43,7 +43,7 @@ def inside(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     """A machine with one card that has a static address, under either manager."""
     given = os.environ.get("MAILKEEP_ROOT")
     if not given:
-        pytest.skip("MAILKEEP_ROOT names no Debian root (`make packaging-test` makes one)")
+        pytest.skip("MAILKEEP_ROOT names no Debian root (`make test-deb` makes one)")
     if reason := why_not():
         pytest.skip(reason)
     manager = str(request.param)
