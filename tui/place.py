@@ -6,7 +6,7 @@ A place loads what it shows when it is opened, every few seconds after that, and
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import ClassVar
+from typing import ClassVar, Generic, TypeVar
 
 from textual.binding import BindingType
 from textual.widget import Widget
@@ -18,6 +18,8 @@ from appliance.language import _
 from tui.page import Page, key
 from tui.widgets.confirm import Confirm
 from tui.widgets.dialog import Show
+from tui.widgets.form import Facts
+from tui.widgets.table import Table
 
 PLACES: tuple[tuple[str, str, Callable[[], str]], ...] = (
     ("1", "overview", lambda: _("Overview")),
@@ -136,3 +138,38 @@ class Place(Page[None]):
         except MailkeepError as error:
             if error.code not in ("locked", "unavailable"):
                 raise
+
+
+T = TypeVar("T")
+
+
+class ListPlace(Place, Generic[T]):
+    """A place with one table, ``#list``, of things that are known by their rows' keys."""
+
+    AUTO_FOCUS = "Table"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.known: dict[str, T] = {}
+        """What was loaded last."""
+
+    def chosen(self) -> T | None:
+        """What the cursor is on."""
+        return self.known.get(self.query_one("#list", Table).chosen or "")
+
+
+class FactsPlace(ListPlace[T]):
+    """A list, and below it, in ``#facts``, what is known of the one under the cursor."""
+
+    def facts(self, one: T) -> Iterable[tuple[str, str]]:
+        """Name and value of each fact."""
+        raise NotImplementedError
+
+    async def show_facts(self) -> None:
+        """Show those of the one under the cursor; to be called once the list has been shown."""
+        one = self.chosen()
+        await self.query_one("#facts", Facts).show(() if one is None else tuple(self.facts(one)))
+
+    async def on_data_table_row_highlighted(self) -> None:
+        """Another one under the cursor."""
+        await self.show_facts()

@@ -7,10 +7,11 @@ import sys
 import click
 
 from appliance.cli.following import follow
-from appliance.cli.output import errors_in_words, say, size, with_json
+from appliance.cli.output import errors_in_words, say, with_json
 from appliance.cli.state import State
 from appliance.services import api
 from appliance.services.compacting import Compacted
+from appliance.services.sizes import size
 
 DAY = 24 * 3600.0
 

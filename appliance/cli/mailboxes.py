@@ -9,11 +9,12 @@ from typing import Any
 import click
 import msgspec
 
-from appliance.cli.output import errors_in_words, moment, say, size, table, with_json
+from appliance.cli.output import errors_in_words, moment, say, table, with_json
 from appliance.cli.state import State
 from appliance.errors import UsageError
 from appliance.services import api
 from appliance.services.box import OwnBox, RunningBox
+from appliance.services.sizes import size
 
 Decorated = Callable[..., Any]
 

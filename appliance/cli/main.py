@@ -20,7 +20,7 @@ from appliance.cli.doctor import doctor
 from appliance.cli.keys import lock, slot, unlock
 from appliance.cli.mailboxes import mailbox
 from appliance.cli.notifying import metrics, notify, support_bundle
-from appliance.cli.output import errors_in_words, iso, moment, say, size, table, with_json
+from appliance.cli.output import errors_in_words, iso, moment, say, table, with_json
 from appliance.cli.proofs import proof, timestamp, verify
 from appliance.cli.recovery_key import require_same, show_recovery_key, type_back
 from appliance.cli.remotes import remote, replica, replicate
@@ -37,6 +37,7 @@ from appliance.services.box import OwnBox, RunningBox
 from appliance.services.local import Idle
 from appliance.services.paths import Paths
 from appliance.services.setup.create import create
+from appliance.services.sizes import size
 from appliance.services.unlock import Secret
 
 DEFAULT_DATA = Path("/var/lib/mailkeep/archive")

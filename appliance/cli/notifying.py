@@ -10,12 +10,13 @@ from typing import Any
 import click
 
 from appliance.cli.following import follow
-from appliance.cli.output import errors_in_words, say, size, with_json
+from appliance.cli.output import errors_in_words, say, with_json
 from appliance.cli.state import State
 from appliance.errors import MailkeepError, UsageError
 from appliance.files import FILES, replace_file
 from appliance.language import LANGUAGES
 from appliance.services import api
+from appliance.services.sizes import size
 
 
 @click.group()

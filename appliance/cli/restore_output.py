@@ -12,11 +12,12 @@ from types import FrameType
 import click
 
 from appliance.cli.following import show
-from appliance.cli.output import moment, say, size, table
+from appliance.cli.output import moment, say, table
 from appliance.cloud.filling import CHECKING
 from appliance.cloud.recovering import Surveyed
 from appliance.cloud.restore import Prepared
 from appliance.cloud.restore_state import RestoreStatus
+from appliance.services.sizes import size
 
 _STATES = {
     "preparing": "not ready to receive mail; the same `mailkeep restore` goes on with it",

@@ -13,7 +13,7 @@ from pathlib import Path
 import click
 
 from appliance.cli.following import show
-from appliance.cli.output import errors_in_words, say, size, with_json
+from appliance.cli.output import errors_in_words, say, with_json
 from appliance.cli.remote_options import read_options
 from appliance.cli.restore_output import rate, shown, tell_end, tell_generations, tell_prepared, tell_status
 from appliance.cli.state import State
@@ -27,6 +27,7 @@ from appliance.cloud.sorting import Span
 from appliance.errors import ConflictError, KeyringError, UsageError
 from appliance.services.archive import Archive
 from appliance.services.restored import note_restore
+from appliance.services.sizes import size
 from appliance.services.unlock import Secret, unlock
 
 NAME = "replica"

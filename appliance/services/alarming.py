@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -18,6 +17,7 @@ from appliance.services.alarms.book import Alarm
 from appliance.services.alarms.working_time import WorkingTime, check
 from appliance.services.archive import Archive
 from appliance.services.principal import Principal
+from appliance.services.repeating import Repeating
 from appliance.settings import events, tables
 
 log = logging.getLogger(__name__)
@@ -26,31 +26,11 @@ LOOK_SECONDS = 30.0
 """Between two looks for what is wrong, beside those of the faces."""
 
 
-class Watch:
-    """Looks again and again, on a thread of its own."""
+class Watch(Repeating):
+    """Looks again and again."""
 
     def __init__(self, look: Callable[[], object]) -> None:
-        self._look = look
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="alarms", daemon=True)
-
-    def start(self) -> None:
-        """Begin."""
-        self._thread.start()
-
-    def close(self) -> None:
-        """End, after a look that is under way."""
-        self._stop.set()
-        if self._thread.is_alive():
-            self._thread.join()
-
-    def _run(self) -> None:
-        while not self._stop.is_set():
-            try:
-                self._look()
-            except Exception:  # a thread that has ended would not tell of anything any more
-                log.exception("no look for alarms")
-            self._stop.wait(LOOK_SECONDS)
+        super().__init__("alarms", look, LOOK_SECONDS)
 
 
 class Alarming:

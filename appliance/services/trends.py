@@ -6,7 +6,6 @@ They begin anew with the process. What has to be known for longer is scraped fro
 from __future__ import annotations
 
 import logging
-import threading
 from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any, Final
@@ -15,6 +14,7 @@ from appliance.errors import MailkeepError
 from appliance.services import api, status
 from appliance.services.archive import Archive
 from appliance.services.principal import Principal
+from appliance.services.repeating import Repeating
 
 log = logging.getLogger(__name__)
 
@@ -30,8 +30,7 @@ class Trends:
     def __init__(self, archive: Archive) -> None:
         self._archive = archive
         self._samples: deque[tuple[int, int, float]] = deque(maxlen=SAMPLES)
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="trends", daemon=True)
+        self._sampling = Repeating("trends", self._sample_or_say, SAMPLE_SECONDS)
 
     def methods(self) -> Mapping[str, Callable[..., Any]]:
         """The services by name."""
@@ -39,13 +38,11 @@ class Trends:
 
     def start(self) -> None:
         """Take the first sample soon, and go on."""
-        self._thread.start()
+        self._sampling.start()
 
     def close(self) -> None:
         """Take no more."""
-        self._stop.set()
-        if self._thread.is_alive():
-            self._thread.join()
+        self._sampling.close()
 
     def trends(self, principal: Principal) -> api.Trends:
         """The samples so far."""
@@ -64,11 +61,8 @@ class Trends:
         lag = max((one.lag_seconds for one in now.replicas if one.state != "paused"), default=0.0)
         self._samples.append((now.backlog, now.disk_total - now.disk_free, lag))
 
-    def _run(self) -> None:
-        while True:
-            try:
-                self.sample()
-            except MailkeepError as error:
-                log.warning("a sample for the overview could not be taken: %s", error.message)
-            if self._stop.wait(SAMPLE_SECONDS):
-                return
+    def _sample_or_say(self) -> None:
+        try:
+            self.sample()
+        except MailkeepError as error:
+            log.warning("a sample for the overview could not be taken: %s", error.message)

@@ -13,13 +13,13 @@ from appliance.language import _
 from appliance.services import api
 from tui import words
 from tui.page import key
-from tui.place import Place
+from tui.place import ListPlace
 from tui.widgets.dialog import Ask, Asked, Show
 from tui.widgets.form import Facts
 from tui.widgets.table import Column, Row, Table
 
 
-class Keys(Place):
+class Keys(ListPlace[api.SlotInfo]):
     """The lock and the slots."""
 
     NAME = "keys"
@@ -30,7 +30,6 @@ class Keys(Place):
         key("k", "recovery", "Recovery", shown="K"),
         key("d", "remove", "Remove", shown="D"),
     ]
-    AUTO_FOCUS = "Table"
 
     def help(self) -> str:
         """See ``Place``."""
@@ -52,7 +51,7 @@ class Keys(Place):
             self.app.go_on()
             return
         slots = await self.app.box.call("slots", tuple[api.SlotInfo, ...])
-        self._known = {one.id: one for one in slots}
+        self.known = {one.id: one for one in slots}
         self._by_itself = status.unlocks_itself
         await self.query_one("#facts", Facts).show(
             (
@@ -132,7 +131,7 @@ class Keys(Place):
     async def _unattended(self) -> None:
         keyfile = self.app.paths.keyfile
         if self._by_itself:
-            found = [one for one in self._known.values() if one.kind == "keyfile"]
+            found = [one for one in self.known.values() if one.kind == "keyfile"]
             if not found:
                 self.say(_("systemd unlocks this box. Remove that slot in the list below."), "warn")
                 return
@@ -190,8 +189,7 @@ class Keys(Place):
             return
 
     async def _remove(self) -> None:
-        chosen = self.query_one("#list", Table).chosen
-        one = self._known.get(chosen or "")
+        one = self.chosen()
         if one is None:
             return
         what = _(

@@ -12,14 +12,14 @@ from appliance.language import _
 from appliance.services import api
 from tui import words
 from tui.page import key
-from tui.place import Place
+from tui.place import FactsPlace
 from tui.screens.overview import state_of_mailbox
 from tui.widgets.dialog import Ask, Asked, Show
 from tui.widgets.form import Facts, Text
 from tui.widgets.table import Column, Row, Table
 
 
-class Mailboxes(Place):
+class Mailboxes(FactsPlace[api.MailboxInfo]):
     """The list, and what is known of the one under the cursor."""
 
     NAME = "mailboxes"
@@ -29,7 +29,6 @@ class Mailboxes(Place):
         key("a", "address", "Address", shown="A"),
         key("i", "instructions", "Instructions", shown="I"),
     ]
-    AUTO_FOCUS = "Table"
 
     def help(self) -> str:
         """See ``Place``."""
@@ -51,7 +50,7 @@ class Mailboxes(Place):
     async def load(self) -> None:
         """See ``Place``."""
         found = await self.app.box.call("mailboxes", tuple[api.MailboxInfo, ...])
-        self._known = {one.id: one for one in found}
+        self.known = {one.id: one for one in found}
         now = self.app.now()
         self.query_one("#list", Table).show(
             [
@@ -66,38 +65,27 @@ class Mailboxes(Place):
                 for one in sorted(found, key=lambda one: one.address)
             ]
         )  # fmt: skip
-        await self._show_facts()
+        await self.show_facts()
 
-    async def on_data_table_row_highlighted(self) -> None:
-        """Another mailbox under the cursor."""
-        await self._show_facts()
-
-    async def _show_facts(self) -> None:
-        one = self._chosen()
-        facts: tuple[tuple[str, str], ...] = ()
-        if one is not None:
-            keeping = _("for ever") if not one.retention_days else words.span(one.retention_days * 86_400)
-            facts = (
-                (_("Name"), one.name),
-                (
-                    _("Messages"),
-                    _("{count}, {size}").format(count=words.number(one.records), size=words.size(one.bytes)),
-                ),
-                *(
-                    [(_("First and last"), f"{words.moment(one.first_at)} – {words.moment(one.last_at)}")]
-                    if one.last_at
-                    else []
-                ),
-                (_("Kept"), keeping),
-                (_("Also takes"), ", ".join((*one.aliases, *(f"*@{domain}" for domain in one.catch_all))) or "–"),
-                (_("Only from"), ", ".join(one.networks) or _("anywhere")),
-                (_("TLS"), _("required") if one.tls_required else _("used where offered")),
-            )
-        await self.query_one("#facts", Facts).show(facts)
-
-    def _chosen(self) -> api.MailboxInfo | None:
-        id = self.query_one("#list", Table).chosen
-        return getattr(self, "_known", {}).get(id)
+    def facts(self, one: api.MailboxInfo) -> Iterable[tuple[str, str]]:
+        """See ``FactsPlace``."""
+        keeping = _("for ever") if not one.retention_days else words.span(one.retention_days * 86_400)
+        return (
+            (_("Name"), one.name),
+            (
+                _("Messages"),
+                _("{count}, {size}").format(count=words.number(one.records), size=words.size(one.bytes)),
+            ),
+            *(
+                [(_("First and last"), f"{words.moment(one.first_at)} – {words.moment(one.last_at)}")]
+                if one.last_at
+                else []
+            ),
+            (_("Kept"), keeping),
+            (_("Also takes"), ", ".join((*one.aliases, *(f"*@{domain}" for domain in one.catch_all))) or "–"),
+            (_("Only from"), ", ".join(one.networks) or _("anywhere")),
+            (_("TLS"), _("required") if one.tls_required else _("used where offered")),
+        )
 
     # -- doing ------------------------------------------------------------------------------------------------
 
@@ -160,7 +148,7 @@ class Mailboxes(Place):
         self.action_reload()
 
     async def _suspend(self) -> None:
-        one = self._chosen()
+        one = self.chosen()
         if one is None:
             return
         if one.state == "active":
@@ -180,7 +168,7 @@ class Mailboxes(Place):
             self.action_reload()
 
     async def _address(self) -> None:
-        one = self._chosen()
+        one = self.chosen()
         if one is None:
             return
         given = await self.app.push_screen_wait(
@@ -200,7 +188,7 @@ class Mailboxes(Place):
             self.action_reload()
 
     async def _instructions(self) -> None:
-        one = self._chosen()
+        one = self.chosen()
         if one is None:
             return
         texts = await self.app.box.call("mailbox_setup", tuple[api.SetupText, ...], id=one.id)

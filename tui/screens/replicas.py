@@ -12,7 +12,7 @@ from appliance.language import _, ngettext
 from appliance.services import api
 from tui import words
 from tui.page import key
-from tui.place import Place
+from tui.place import FactsPlace
 from tui.screens.jobs import run_title, state_word
 from tui.widgets.dialog import Show
 from tui.widgets.form import Facts, Text
@@ -21,7 +21,7 @@ from tui.widgets.table import Column, Row, Table
 HISTORY = 20
 
 
-class Replicas(Place):
+class Replicas(FactsPlace[api.RemoteInfo]):
     """The list of remotes, and what is known of the one under the cursor."""
 
     NAME = "replicas"
@@ -32,7 +32,6 @@ class Replicas(Place):
         key("c", "check", "Check", shown="C"),
         key("p", "pause", "Pause", shown="P"),
     ]
-    AUTO_FOCUS = "Table"
 
     def help(self) -> str:
         """See ``Place``."""
@@ -54,7 +53,7 @@ class Replicas(Place):
         """See ``Place``."""
         remotes = await self.app.box.call("remotes", tuple[api.RemoteInfo, ...])
         status = await self.app.box.call("status", api.Status)
-        self._known = {one.name: one for one in remotes}
+        self.known = {one.name: one for one in remotes}
         now = self.app.now()
         summary = self.query_one("#summary", Text)
         if not remotes:
@@ -70,33 +69,22 @@ class Replicas(Place):
             summary.update(_("Every message is on a replica, too."))
             summary.set_classes("-good")
         self.query_one("#list", Table).show([_row(one, now) for one in remotes])
-        await self._show_facts()
+        await self.show_facts()
 
-    async def on_data_table_row_highlighted(self) -> None:
-        """Another remote under the cursor."""
-        await self._show_facts()
-
-    async def _show_facts(self) -> None:
-        one = self._chosen()
-        facts: tuple[tuple[str, str], ...] = ()
-        if one is not None:
-            replica = one.replica
-            facts = (
-                (_("Storage"), f"{one.type}  {one.path}"),
-                (_("Holds all up to"), words.moment(replica.reached_at)),
-                (_("Begins by itself"), _("every {span}").format(span=words.span(one.interval))),
-                (_("Checked in full"), words.moment(replica.checked_at)),
-                (_("Rehearsed"), words.moment(replica.rehearsed_at)),
-                *([(_("Free there"), words.size(replica.free))] if replica.free is not None else []),
-                *([(_("Under way"), _under_way(replica.run))] if replica.run is not None else []),
-                *([(_("Trouble"), replica.trouble)] if replica.trouble else []),
-                *([(_("Not sound"), replica.unsound)] if replica.unsound else []),
-            )
-        await self.query_one("#facts", Facts).show(facts)
-
-    def _chosen(self) -> api.RemoteInfo | None:
-        name = self.query_one("#list", Table).chosen
-        return getattr(self, "_known", {}).get(name)
+    def facts(self, one: api.RemoteInfo) -> Iterable[tuple[str, str]]:
+        """See ``FactsPlace``."""
+        replica = one.replica
+        return (
+            (_("Storage"), f"{one.type}  {one.path}"),
+            (_("Holds all up to"), words.moment(replica.reached_at)),
+            (_("Begins by itself"), _("every {span}").format(span=words.span(one.interval))),
+            (_("Checked in full"), words.moment(replica.checked_at)),
+            (_("Rehearsed"), words.moment(replica.rehearsed_at)),
+            *([(_("Free there"), words.size(replica.free))] if replica.free is not None else []),
+            *([(_("Under way"), _under_way(replica.run))] if replica.run is not None else []),
+            *([(_("Trouble"), replica.trouble)] if replica.trouble else []),
+            *([(_("Not sound"), replica.unsound)] if replica.unsound else []),
+        )
 
     # -- doing ------------------------------------------------------------------------------------------------
 
@@ -121,14 +109,14 @@ class Replicas(Place):
         self.do(self._history)
 
     async def _replicate(self) -> None:
-        one = self._chosen()
+        one = self.chosen()
         if one is not None:
             await self.app.box.call("replicate_begin", tuple[api.RunInfo, ...], remote=one.name)
             self.say(_("Replication to {name} begins. Its progress is under Jobs.").format(name=one.name), "good")
             self.action_reload()
 
     async def _test(self) -> None:
-        one = self._chosen()
+        one = self.chosen()
         if one is None:
             return
         self.say(_("A small file is written to {name}, read back and deleted …").format(name=one.name))
@@ -141,7 +129,7 @@ class Replicas(Place):
         self.say(text, "good" if tested.passed else "bad")
 
     async def _check(self) -> None:
-        one = self._chosen()
+        one = self.chosen()
         if one is None:
             return
         if await self.sure(
@@ -153,7 +141,7 @@ class Replicas(Place):
             self.say(_("The check of {name} begins. What it finds is under Jobs.").format(name=one.name), "good")
 
     async def _pause(self) -> None:
-        one = self._chosen()
+        one = self.chosen()
         if one is None:
             return
         if not one.paused and not await self.sure(
@@ -166,7 +154,7 @@ class Replicas(Place):
         self.action_reload()
 
     async def _history(self) -> None:
-        one = self._chosen()
+        one = self.chosen()
         if one is None:
             return
         runs = await self.app.box.call("replica_history", tuple[api.RunInfo, ...], remote=one.name, limit=HISTORY)

@@ -13,7 +13,7 @@ from appliance.language import _
 from appliance.services import api
 from tui import words
 from tui.page import key
-from tui.place import Place
+from tui.place import ListPlace
 from tui.widgets.dialog import Ask, Asked, Show
 from tui.widgets.form import Field, Text
 from tui.widgets.table import Column, Row, Table
@@ -22,7 +22,7 @@ SHOWN = 200
 """Users on the page; who looks for others types a part of the name."""
 
 
-class Users(Place):
+class Users(ListPlace[api.UserInfo]):
     """The list, narrowed by what is typed above it."""
 
     NAME = "users"
@@ -32,7 +32,6 @@ class Users(Place):
         key("d", "disable", "Disable", shown="D"),
         key("slash", "find", "Find", shown="/"),
     ]
-    AUTO_FOCUS = "Table"
 
     def help(self) -> str:
         """See ``Place``."""
@@ -56,7 +55,7 @@ class Users(Place):
         page = await self.app.box.call(
             "users", api.UserPage, find=self.query_one("#find", Field).value.strip(), limit=SHOWN
         )
-        self._known = {one.id: one for one in page.users}
+        self.known = {one.id: one for one in page.users}
         self.query_one("#list", Table).show(
             [
                 Row(
@@ -83,10 +82,6 @@ class Users(Place):
         """Type a part of a name."""
         self.query_one("#find", Field).input.focus()
 
-    def _chosen(self) -> api.UserInfo | None:
-        id = self.query_one("#list", Table).chosen
-        return getattr(self, "_known", {}).get(id)
-
     # -- doing ------------------------------------------------------------------------------------------------
 
     def action_new(self) -> None:
@@ -103,7 +98,7 @@ class Users(Place):
 
     def on_data_table_row_selected(self) -> None:
         """Enter shows the user."""
-        one = self._chosen()
+        one = self.chosen()
         if one is None:
             return
         facts = (
@@ -143,7 +138,7 @@ class Users(Place):
             await self._hand_over(made)
 
     async def _invite(self) -> None:
-        one = self._chosen()
+        one = self.chosen()
         if one is None:
             return
         what = _("You get a code to hand over. With it the person sets a password on the web page of this box.")
@@ -171,7 +166,7 @@ class Users(Place):
         )
 
     async def _disable(self) -> None:
-        one = self._chosen()
+        one = self.chosen()
         if one is None:
             return
         if one.state == "active":

@@ -9,8 +9,9 @@ import time
 from pathlib import Path
 
 from appliance.language import _
-from appliance.services.doctoring.finding import Finding, size
+from appliance.services.doctoring.finding import Finding
 from appliance.services.paths import Paths
+from appliance.services.sizes import size
 
 LOW, FULL = 0.2, 0.05
 """Parts of the disk that are free below which a warning, and a problem, is due."""

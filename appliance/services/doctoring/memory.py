@@ -7,8 +7,9 @@ import shutil
 from pathlib import Path
 
 from appliance.language import _
-from appliance.services.doctoring.finding import Finding, size
+from appliance.services.doctoring.finding import Finding
 from appliance.services.paths import Paths
+from appliance.services.sizes import size
 from appliance.services.swap import SYSTEM, System
 
 SMALL_TMPFS = 256 * 1024 * 1024

@@ -13,6 +13,7 @@ from appliance.services import api
 from appliance.services.alarms import words
 from appliance.services.alarms.book import Alarm
 from appliance.services.notifying.letters import Part
+from appliance.services.sizes import size
 
 LATE_REHEARSAL_DAYS, LATE_CHECK_DAYS = 9, 9
 """Days after which a weekly rehearsal, or a weekly check of a replica, is missed."""
@@ -211,12 +212,3 @@ def _to_keep(day: Day) -> Iterator[Line]:
 
 def _number(count: int) -> str:
     return f"{count:,}".replace(",", "\N{NARROW NO-BREAK SPACE}")
-
-
-def size(count: float) -> str:
-    """Bytes as people read them."""
-    for unit in ("B", "KB", "MB", "GB"):
-        if abs(count) < 1000:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.1f} TB"
