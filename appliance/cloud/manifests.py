@@ -7,7 +7,7 @@ what is sealed opens under its own name and kind only, and what is not has the h
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from pathlib import Path
@@ -300,8 +300,9 @@ def get_placed(
         remote.get(placed.object, target, moved)
         found = file_digest(files, target)
     else:
-        write_file(files, target, _pieces(remote, placed))
-        found = file_digest(files, target)
+        digest = sha256()
+        write_file(files, target, _seen(_pieces(remote, placed), digest.update))
+        found = digest.digest()
     if found != placed.hash:
         files.unlink(target)
         raise _other(placed)
@@ -319,6 +320,13 @@ def _pieces(remote: Remote, placed: Placed) -> Iterator[bytes]:
         if not piece:
             raise _other(placed)
         offset += len(piece)
+        yield piece
+
+
+def _seen(pieces: Iterable[bytes], see: Callable[[bytes], object]) -> Iterator[bytes]:
+    """The pieces as they are, each shown to ``see`` first: what is written need not be read again for its hash."""
+    for piece in pieces:
+        see(piece)
         yield piece
 
 

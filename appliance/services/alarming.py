@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -19,8 +18,6 @@ from appliance.services.archive import Archive
 from appliance.services.principal import Principal
 from appliance.services.repeating import Repeating
 from appliance.settings import events, tables
-
-log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 30.0
 """Between two looks for what is wrong, beside those of the faces."""
