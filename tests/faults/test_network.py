@@ -28,9 +28,9 @@ from tests.replica_box import Quiet, ReplicaBox
 
 pytestmark = pytest.mark.faults
 
-SIZE = 6_000_000
-SLOW = "3M"
-"""Bytes a second, so that there is a middle."""
+SIZE = 11_000_000
+SLOW = "2M"
+"""Bytes a second, so that there is a middle. The first 4 MiB go at once: rclone saves up to that much of its limit."""
 BOUND = 120
 """Seconds in which an error has to come, far more than rclone is told to wait here."""
 WHOLE = os.environ.get("MAILKEEP_FAULT_STEP") == "1"
