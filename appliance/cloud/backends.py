@@ -18,18 +18,7 @@ import msgspec
 from appliance import decoding
 from appliance.cloud.remote import RemoteConfig
 from appliance.errors import UsageError
-
-
-class Field(msgspec.Struct, frozen=True):
-    """One thing that is asked for. ``choices`` are suggestions: anything else may be given."""
-
-    key: str
-    label: str
-    help: str = ""
-    secret: bool = False
-    required: bool = False
-    multiline: bool = False
-    choices: tuple[str, ...] = ()
+from appliance.fields import Field
 
 
 class Backend(msgspec.Struct, frozen=True):

@@ -10,9 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from appliance.cloud.backends import Backend, Field, backend
+from appliance.cloud.backends import Backend, backend
 from appliance.cloud.remote import RemoteConfig
 from appliance.errors import UsageError
+from appliance.fields import Field
 from appliance.services import api
 from appliance.services.client import RemoteSettings
 

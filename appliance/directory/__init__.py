@@ -1,0 +1,1 @@
+"""Directories: where a company keeps who its people are and which addresses they have."""

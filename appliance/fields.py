@@ -1,0 +1,18 @@
+"""What a person is asked for when something outside is set up (a remote, a directory, a source), as data: the command
+line, the web pages and the console make their forms of it."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Field(msgspec.Struct, frozen=True):
+    """One thing that is asked for. ``choices`` are suggestions: anything else may be given."""
+
+    key: str
+    label: str
+    help: str = ""
+    secret: bool = False
+    required: bool = False
+    multiline: bool = False
+    choices: tuple[str, ...] = ()

@@ -1,0 +1,1 @@
+"""Sources: places that mail is fetched from, mailbox by mailbox, again and again."""
