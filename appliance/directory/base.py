@@ -7,7 +7,7 @@ Implementations only read, and know nothing of the archive; what follows from a 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import msgspec
 
@@ -77,9 +77,13 @@ class Directory(Protocol):
         """All of it, or an error: never a part that looks like all."""
         ...
 
+
+@runtime_checkable
+class SigningIn(Protocol):
+    """A directory that can also tell whether a password is right."""
+
     def sign_in(self, person: str, password: str) -> bool:
-        """Whether ``password`` is that of the person with that id. An empty password is never right. Raises UsageError
-        where the directory cannot tell."""
+        """Whether ``password`` is that of the person with that id. An empty password is never right."""
         ...
 
 
@@ -91,4 +95,4 @@ class DirectoryKind(msgspec.Struct, frozen=True):
     help: str
     fields: tuple[Field, ...]
     signs_in: bool = False
-    """Whether ``sign_in`` can tell."""
+    """Whether its directories are ``SigningIn``."""

@@ -62,10 +62,6 @@ class CsvDirectory:
         progress(len(self._rows), len(self._rows))
         return Listing(tuple(people.values()), tuple(wrong))
 
-    def sign_in(self, person: str, password: str) -> bool:
-        """A list knows no passwords."""
-        raise UsageError("A CSV list cannot tell whether a password is right.")
-
 
 def open_directory(options: Mapping[str, str]) -> CsvDirectory:
     """The list in ``content``. Raises UsageError where its first line names no column “primary”."""

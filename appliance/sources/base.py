@@ -10,9 +10,9 @@
                     cursor = page.cursor
 
 A source only talks to the other side: what is archived already, what is filtered out and what may be deleted there is
-decided by its caller. Errors are UnavailableError (the other side does not answer, or asks for patience: ``ThrottledError``),
-RemoteDeniedError (credentials or a right), CursorLostError, and UsageError (options that make no sense). After an
-error a session is closed and opened anew.
+decided by its caller. Errors are UnavailableError (the other side does not answer; ``ThrottledError`` where it asks for
+patience), RemoteDeniedError (credentials or a right), CursorLostError, and UsageError (options that make no sense).
+After an error a session is closed and opened anew.
 """
 
 from __future__ import annotations
