@@ -6,28 +6,20 @@ request signed with the latter.
 
 from __future__ import annotations
 
-import contextlib
-import os
-import subprocess
-import sys
-import threading
 from collections.abc import Callable, Iterator
 from urllib.parse import urlsplit
 
 import msgspec
 
-from appliance import decoding
 from appliance.errors import UnavailableError, UsageError
 from appliance.language import _
+from appliance.services import errand
 
 LETS_ENCRYPT = "https://acme-v02.api.letsencrypt.org/directory"
 
 ORDER_SECONDS = 240.0
 """How long one order may take altogether."""
 LOOK_SECONDS = 30.0
-
-_HANDED_ON = frozenset({"PATH", "LANG", "http_proxy", "https_proxy", "no_proxy", "SSL_CERT_FILE", "SSL_CERT_DIR"})
-_READABLE = 0o644
 
 
 class Look(msgspec.Struct, frozen=True, tag=True):
@@ -85,7 +77,7 @@ def check_directory(url: str) -> str:
 
 def terms(directory: str) -> str:
     """Where the authority's terms are; empty where it has none. Raises UsageError, UnavailableError."""
-    for line in _child(Look(check_directory(directory)), LOOK_SECONDS):
+    for line in _ask(Look(check_directory(directory)), LOOK_SECONDS):
         if isinstance(line, Seen):
             return line.terms
     raise UnavailableError(_("The authority did not answer. Try again later."))
@@ -93,7 +85,7 @@ def terms(directory: str) -> str:
 
 def order(wanted: Order, report: Callable[[int, int], None], stopped: Callable[[], bool]) -> Issued:
     """Get a certificate. Raises UnavailableError with what the authority says against it, UsageError."""
-    for line in _child(wanted, ORDER_SECONDS, stopped):
+    for line in _ask(wanted, ORDER_SECONDS, stopped):
         match line:
             case Step():
                 report(line.done, line.total)
@@ -102,41 +94,7 @@ def order(wanted: Order, report: Callable[[int, int], None], stopped: Callable[[
     raise UnavailableError(_("The authority gave no certificate. The one in use stays; it is tried again later."))
 
 
-def _child(asked: Look | Order, seconds: float, stopped: Callable[[], bool] = bool) -> Iterator[Step | Seen | Issued]:
-    # Isolated: the folder it is started in, which could be anybody's, is not looked into for modules.
-    command = [sys.executable, "-I", "-m", "appliance.services.certificates.child"]
-    environment = {
-        name: value for name, value in os.environ.items() if name.lower() in _HANDED_ON or name in _HANDED_ON
-    }
-    child = subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment
-    )
-    assert child.stdin and child.stdout and child.stderr
-    ended = threading.Event()
-    watch = threading.Thread(target=_watch, args=(child, seconds, stopped, ended), daemon=True)
-    watch.start()
-    try:
-        with contextlib.suppress(BrokenPipeError), child.stdin:
-            child.stdin.write(msgspec.json.encode(asked))
-        for line in child.stdout:
-            yield decoding.from_json(line, Step | Seen | Issued)
-        told = child.stderr.read().decode("utf-8", "replace").strip().splitlines()
-        if child.wait() != 0:
-            fallback = _("The authority did not finish in time. The certificate in use stays; it is tried again later.")
-            raise UnavailableError(told[-1] if told and child.returncode == 1 else fallback)
-    finally:
-        ended.set()
-        child.kill()
-        child.wait()
-        watch.join()
-        child.stdout.close()
-        child.stderr.close()
-
-
-def _watch(child: subprocess.Popen[bytes], seconds: float, stopped: Callable[[], bool], ended: threading.Event) -> None:
-    waited = 0.0
-    while not ended.wait(0.2):
-        waited += 0.2
-        if waited > seconds or stopped():
-            child.kill()
-            return
+def _ask(asked: Look | Order, seconds: float, stopped: Callable[[], bool] = bool) -> Iterator[Step | Seen | Issued]:
+    late = _("The authority did not finish in time. The certificate in use stays; it is tried again later.")
+    module = "appliance.services.certificates.child"
+    return errand.ask(module, asked, Step | Seen | Issued, seconds=seconds, late=late, stopped=stopped)

@@ -14,7 +14,7 @@ from appliance.errors import MailkeepError, UsageError
 from appliance.files import FILES, Files
 from appliance.host import hostname as host_names
 from appliance.keys import certificate as self_signing
-from appliance.language import _
+from appliance.language import _, later
 from appliance.mail.addresses import domain
 from appliance.services import api, mailboxes
 from appliance.services.archive import Archive
@@ -104,7 +104,7 @@ class Certificates:
         if not agree:
             raise UsageError(_("The authority's terms have to be agreed to. Nothing was changed."))
         if contact and not domain(contact):
-            raise UsageError(_("“{text}” is not an e-mail address.").format(text=contact))
+            raise UsageError(later("“{text}” is not an e-mail address."), text=contact)
         wanted = events.CertificateSet(
             "acme", _names(names), authority.check_directory(directory), contact, account=self._account(directory)
         )
@@ -239,7 +239,7 @@ class Certificates:
 def _names(names: tuple[str, ...]) -> tuple[str, ...]:
     """Names in lower case, each once. Raises UsageError."""
     if len(names) > MOST_NAMES:
-        raise UsageError(_("A certificate is for at most {count} names here.").format(count=MOST_NAMES))
+        raise UsageError(later("A certificate is for at most {count} names here."), count=MOST_NAMES)
     return tuple(dict.fromkeys(map(host_names.check, names)))
 
 

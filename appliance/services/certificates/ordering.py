@@ -16,7 +16,7 @@ from josepy.jwa import ES256
 from josepy.jwk import JWK, JWKEC
 
 from appliance.errors import UnavailableError, UsageError
-from appliance.language import _
+from appliance.language import _, later
 from appliance.services.certificates.authority import Issued, Order
 
 _AGENT = "mailkeep"
@@ -84,7 +84,7 @@ def _sign_in(session: client.ClientV2, directory: messages.Directory, wanted: Or
         )
     agreed = str(meta.terms_of_service or "") if meta else ""
     if agreed and not wanted.agree:
-        raise UsageError(_("The authority's terms have to be agreed to first: {terms}").format(terms=agreed))
+        raise UsageError(later("The authority's terms have to be agreed to first: {terms}"), terms=agreed)
     registration = messages.NewRegistration.from_data(email=wanted.contact or None, terms_of_service_agreed=True)
     try:
         session.new_account(registration)
@@ -106,8 +106,8 @@ def _answer(
             publish(challenge.chall.encode("token"), content)
             session.answer_challenge(challenge, response)
             return
-    text = _("The authority does not let {name} be shown by way of port 80, the only way that mailkeep can.")
-    raise UnavailableError(text.format(name=name))
+    text = later("The authority does not let {name} be shown by way of port 80, the only way that mailkeep can.")
+    raise UnavailableError(text, name=name)
 
 
 @contextmanager
@@ -115,42 +115,42 @@ def _in_words(directory: str) -> Iterator[None]:
     try:
         yield
     except acme_errors.ValidationError as error:
-        raise UnavailableError(_not_shown(error)) from error
+        raise _not_shown(error) from error
     except messages.Error as error:
-        raise UnavailableError(_said(error)) from error
+        raise _said(error) from error
     except acme_errors.TimeoutError as error:
         raise UnavailableError(_("The authority did not decide in time. It is tried again later.")) from error
     except requests.RequestException as error:
-        text = _("The authority at {url} cannot be reached ({reason}). Nothing was changed.")
-        raise UnavailableError(text.format(url=directory, reason=_reason(error))) from error
+        text = later("The authority at {url} cannot be reached ({reason}). Nothing was changed.")
+        raise UnavailableError(text, url=directory, reason=_reason(error)) from error
     except (acme_errors.Error, JoseError, ValueError) as error:
-        text = _("The authority at {url} gave an answer that cannot be understood. Nothing was changed.")
-        raise UnavailableError(text.format(url=directory)) from error
+        text = later("The authority at {url} gave an answer that cannot be understood. Nothing was changed.")
+        raise UnavailableError(text, url=directory) from error
 
 
-def _not_shown(error: acme_errors.ValidationError) -> str:
+def _not_shown(error: acme_errors.ValidationError) -> UnavailableError:
     """Which name was not shown to be ours, and what the authority saw."""
     for authorization in error.failed_authzrs:
         for challenge in authorization.body.challenges:
             if challenge.error is not None:
-                text = _(
+                text = later(
                     "The authority could not see that {name} is this machine ({detail}). The name has to lead here, "
                     "and port 80 has to be reachable from outside. `mailkeep doctor` looks at both."
                 )
-                return text.format(name=authorization.body.identifier.value, detail=_detail(challenge.error))
-    return _("The authority could not see that the name is this machine.")
+                return UnavailableError(text, name=authorization.body.identifier.value, detail=_detail(challenge.error))
+    return UnavailableError(_("The authority could not see that the name is this machine."))
 
 
-def _said(error: messages.Error) -> str:
+def _said(error: messages.Error) -> UnavailableError:
     kind = (error.typ or "").removeprefix(_PREFIX)
     detail = _detail(error)
     if kind == "rateLimited":
-        return _("The authority gives no more certificates for a while ({detail}). It is tried again later.").format(
-            detail=detail
-        )
-    if kind in ("invalidContact", "unsupportedContact"):
-        return _("The authority does not take that e-mail address ({detail}).").format(detail=detail)
-    return _("The authority refused: {detail}. Nothing was changed.").format(detail=detail)
+        text = later("The authority gives no more certificates for a while ({detail}). It is tried again later.")
+    elif kind in ("invalidContact", "unsupportedContact"):
+        text = later("The authority does not take that e-mail address ({detail}).")
+    else:
+        text = later("The authority refused: {detail}. Nothing was changed.")
+    return UnavailableError(text, detail=detail)
 
 
 def _detail(error: messages.Error) -> str:

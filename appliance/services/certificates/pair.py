@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import pkcs12
 
 from appliance.errors import UsageError
-from appliance.language import _
+from appliance.language import _, later
 
 PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
@@ -75,17 +75,17 @@ def require_usable(pair: Pair, host_name: str, now: datetime.datetime) -> None:
     """Raises UsageError where mail servers and browsers could not use it for ``host_name`` today."""
     one = pair.certificate
     if one.not_valid_after_utc <= now:
-        text = _("The certificate ended on {date}. Nothing was changed. Give a newer one.")
-        raise UsageError(text.format(date=f"{one.not_valid_after_utc:%Y-%m-%d}"))
+        text = later("The certificate ended on {date}. Nothing was changed. Give a newer one.")
+        raise UsageError(text, date=f"{one.not_valid_after_utc:%Y-%m-%d}")
     if one.not_valid_before_utc > now:
-        text = _("The certificate begins only on {date}. Nothing was changed. Is this machine's clock right?")
-        raise UsageError(text.format(date=f"{one.not_valid_before_utc:%Y-%m-%d}"))
+        text = later("The certificate begins only on {date}. Nothing was changed. Is this machine's clock right?")
+        raise UsageError(text, date=f"{one.not_valid_before_utc:%Y-%m-%d}")
     if not fits(names_of(one), host_name):
-        text = _("The certificate is for {names}, not for {host}. Nothing was changed.")
-        raise UsageError(text.format(names=", ".join(names_of(one)) or "–", host=host_name))
+        text = later("The certificate is for {names}, not for {host}. Nothing was changed.")
+        raise UsageError(text, names=", ".join(names_of(one)) or "–", host=host_name)
     if isinstance(pair.key, rsa.RSAPrivateKey) and pair.key.key_size < SMALLEST_RSA:
-        text = _("The key has {bits} bits, which is too little: {least} are needed. Nothing was changed.")
-        raise UsageError(text.format(bits=pair.key.key_size, least=SMALLEST_RSA))
+        text = later("The key has {bits} bits, which is too little: {least} are needed. Nothing was changed.")
+        raise UsageError(text, bits=pair.key.key_size, least=SMALLEST_RSA)
     if isinstance(one.signature_hash_algorithm, hashes.SHA1 | hashes.MD5):
         raise UsageError(_("The certificate is signed in a way that is not safe any more. Nothing was changed."))
 
@@ -171,7 +171,7 @@ def _read_binary(content: bytes, password: str) -> tuple[list[x509.Certificate],
     try:
         key, certificate, more = pkcs12.load_key_and_certificates(content, password.encode() or None)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-        text = _("The file is neither PEM nor PKCS #12, or the password does not open it. Nothing was changed.")
+        text = later("The file is neither PEM nor PKCS #12, or the password does not open it. Nothing was changed.")
         raise UsageError(text) from error
     return [one for one in (certificate, *more) if one is not None], [_supported(key)] if key is not None else []
 
