@@ -8,13 +8,18 @@ class MailkeepError(Exception):
 
     ``code`` is stable (scripts and the API use it); the text says what happened, what is safe and what to do
     next, and never holds a secret or a piece of mail.
+
+    With ``fields`` the text has a named place for each: so whoever is told in another language finds the sentence
+    (``language.later``).
     """
 
     code = "error"
 
-    def __init__(self, message: str) -> None:
-        super().__init__(message)
-        self.message = message
+    def __init__(self, text: str, /, **fields: object) -> None:
+        self.text = text
+        self.fields = {name: str(value) for name, value in fields.items()}
+        self.message = text.format(**self.fields) if fields else text
+        super().__init__(self.message)
 
 
 class UsageError(MailkeepError):
@@ -103,6 +108,16 @@ class UnavailableError(MailkeepError):
     """A part of the product does not answer just now; trying again later is right."""
 
     code = "unavailable"
+
+
+class ThrottledError(UnavailableError):
+    """The other side asks for patience: nothing is asked of it for ``seconds``."""
+
+    code = "throttled"
+
+    def __init__(self, text: str, seconds: float, **fields: object) -> None:
+        super().__init__(text, **fields)
+        self.seconds = seconds
 
 
 class RemoteDeniedError(MailkeepError):

@@ -7,7 +7,11 @@ import msgspec
 
 
 class Field(msgspec.Struct, frozen=True):
-    """One thing that is asked for. ``choices`` are suggestions: anything else may be given."""
+    """One thing that is asked for.
+
+    ``choices`` are suggestions, or, where ``closed`` says so, all there is. What is ``rare`` is for who knows why it is
+    needed: a form may hide it at first.
+    """
 
     key: str
     label: str
@@ -16,3 +20,5 @@ class Field(msgspec.Struct, frozen=True):
     required: bool = False
     multiline: bool = False
     choices: tuple[str, ...] = ()
+    closed: bool = False
+    rare: bool = False

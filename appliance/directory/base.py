@@ -38,10 +38,12 @@ class Person(msgspec.Struct, frozen=True):
 
 
 class LeftOut(msgspec.Struct, frozen=True):
-    """An entry that makes no user, and why, in a sentence."""
+    """An entry, or an address of one, that cannot be taken, and why, in a sentence. ``id`` is the entry's where it is
+    known: the user that it became once stays as it is."""
 
     who: str
     why: str
+    id: str = ""
 
 
 class Listing(msgspec.Struct, frozen=True):

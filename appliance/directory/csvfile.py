@@ -8,8 +8,10 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from appliance.directory.base import Check, DirectoryKind, LeftOut, Listing, Person, Progress
+from appliance.directory.trying import in_words
 from appliance.errors import UsageError
 from appliance.fields import Field
+from appliance.language import _, later, ngettext
 from appliance.mail.addresses import domain, local_part, normalise
 
 KIND: Final = DirectoryKind(
@@ -28,6 +30,7 @@ KIND: Final = DirectoryKind(
     ),
 )
 _COLUMNS = frozenset({"primary", "aliases", "name", "id", "login", "state"})
+_BEYOND = ""  # no column has that name
 _DELIMITERS = ("\t", ";", ",")
 _ON = frozenset({"", "active", "enabled", "yes", "true", "1"})
 _OFF = frozenset({"disabled", "no", "false", "0"})
@@ -41,8 +44,9 @@ class CsvDirectory:
 
     def check(self) -> Iterator[Check]:
         """Which lines cannot be taken."""
-        found = self.people(lambda _done, _total: None)
-        yield Check("list", "ok", f"{len(found.people)} people can be read.")
+        found = self.people(_untold)
+        text = ngettext("{count} person can be read.", "{count} people can be read.", len(found.people))
+        yield Check(_("list"), "ok", text.format(count=len(found.people)))
         for one in found.left_out:
             yield Check(one.who, "warning", one.why)
 
@@ -54,9 +58,9 @@ class CsvDirectory:
             try:
                 person = _person(row)
                 if person.id in people:
-                    raise UsageError(f"“{person.id}” is in the list twice.")
+                    raise UsageError(later("“{id}” is in the list twice."), id=person.id)
             except UsageError as error:
-                wrong.append(LeftOut(f"line {number}", error.message))
+                wrong.append(LeftOut(_("line {number}").format(number=number), in_words(error), row.get("id", "")))
                 continue
             people[person.id] = person
         progress(len(self._rows), len(self._rows))
@@ -64,36 +68,51 @@ class CsvDirectory:
 
 
 def open_directory(options: Mapping[str, str]) -> CsvDirectory:
-    """The list in ``content``. Raises UsageError where its first line names no column “primary”."""
-    return CsvDirectory(options.get("content", ""))
+    """The list in ``content``. Raises UsageError where its first line names no column “primary”, or where it cannot be
+    cut into lines."""
+    try:
+        return CsvDirectory(options.get("content", ""))
+    except csv.Error as error:
+        raise UsageError(later("This is not a list of values parted by commas: {reason}."), reason=error) from error
 
 
 def _rows(content: str) -> Iterator[tuple[int, dict[str, str]]]:
     text = content.removeprefix("\ufeff")
-    first = text.partition("\n")[0]
+    first = next(iter(text.splitlines()), "")
     delimiter = max(_DELIMITERS, key=first.count)
-    reader = csv.reader(io.StringIO(text), delimiter=delimiter)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
     header = [one.strip().lower() for one in next(reader, [])]
+    while header and not header[-1]:
+        header.pop()  # columns that a spreadsheet shows and nobody has used
     if "primary" not in header:
-        raise UsageError("The first line of the list must name its columns: primary, aliases, name.")
+        raise UsageError(later("The first line of the list must name its columns: primary, aliases, name."))
     if strange := sorted(one for one in header if one not in _COLUMNS):
-        raise UsageError(f"The list has a column “{strange[0]}”. It can have: {', '.join(sorted(_COLUMNS))}.")
+        raise UsageError(
+            later("The list has a column “{column}”. It can have: {columns}."),
+            column=strange[0],
+            columns=", ".join(sorted(_COLUMNS)),
+        )
+    if len(set(header)) < len(header):
+        raise UsageError(later("The first line of the list names a column twice."))
     for row in reader:
         if any(one.strip() for one in row):
-            yield reader.line_num, dict(zip(header, (one.strip() for one in row), strict=False))
+            values = [one.strip() for one in row]
+            yield reader.line_num, dict(zip(header, values, strict=False)) | {_BEYOND: "".join(values[len(header) :])}
 
 
 def _person(row: Mapping[str, str]) -> Person:
     given = [one.strip() for one in (row.get("primary", ""), *row.get("aliases", "").split(";")) if one.strip()]
+    if row[_BEYOND]:
+        raise UsageError(later("There are more values than columns. A value with a comma in it stands in quotes."))
     if not row.get("primary"):
-        raise UsageError("There is no primary address.")
+        raise UsageError(later("There is no primary address."))
     for one in given:
         if not (domain(normalise(one)) and local_part(normalise(one))):
-            raise UsageError(f"“{one}” is not a mail address.")
+            raise UsageError(later("“{text}” is not a mail address."), text=one)
     addresses = tuple(dict.fromkeys(map(normalise, given)))
     state = row.get("state", "").lower()
     if state not in _ON | _OFF:
-        raise UsageError(f"“{state}” is no state. It is active or disabled.")
+        raise UsageError(later("“{state}” is no state. It is active or disabled."), state=state)
     return Person(
         id=row.get("id") or addresses[0],
         name=row.get("name") or addresses[0],
@@ -101,3 +120,6 @@ def _person(row: Mapping[str, str]) -> Person:
         state="disabled" if state in _OFF else "active",
         login=row.get("login", ""),
     )
+
+
+def _untold(_done: int, _total: int | None) -> None: ...

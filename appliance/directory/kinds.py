@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from appliance.directory import csvfile
+from appliance.directory import csvfile, entra, google, ldap
 from appliance.directory.base import Directory, DirectoryKind
 from appliance.errors import UsageError
 
 _MADE_BY: Final[Mapping[str, Callable[[Mapping[str, str]], Directory]]] = {
     csvfile.KIND.kind: csvfile.open_directory,
+    entra.KIND.kind: entra.open_directory,
+    google.KIND.kind: google.open_directory,
+    ldap.KIND.kind: ldap.open_directory,
 }
 
-KINDS: Final[tuple[DirectoryKind, ...]] = (csvfile.KIND,)
+KINDS: Final[tuple[DirectoryKind, ...]] = (entra.KIND, ldap.KIND, google.KIND, csvfile.KIND)
 
 
 def kind(name: str) -> DirectoryKind:

@@ -1,0 +1,55 @@
+"""Trying what a directory needs, one thing after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+from appliance.directory.base import Check
+from appliance.errors import MailkeepError, UnavailableError
+from appliance.framing import error_of, failure_of
+from appliance.language import _, ngettext
+
+SKEW = 300.0
+"""Seconds that clocks may differ by before what is signed, or a token, is refused."""
+
+
+def tried(attempts: Iterable[tuple[str, Callable[[], Check]]]) -> Iterator[Check]:
+    """What each attempt found; one that fails is a problem, called as it stands beside it. Where the other side does
+    not answer, the rest is not waited for. Never raises."""
+    for what, attempt in attempts:
+        try:
+            yield attempt()
+        except MailkeepError as error:
+            yield problem(what, error)
+            if isinstance(error, UnavailableError):
+                return
+
+
+def problem(what: str, error: MailkeepError) -> Check:
+    """An error as a finding, in the language in use."""
+    return Check(what, "problem", in_words(error))
+
+
+def in_words(error: MailkeepError) -> str:
+    """An error's sentence, in the language in use."""
+    return error_of(failure_of(error)).message
+
+
+def clock(skew: float | None, whose: str) -> Iterator[Check]:
+    """A warning where the clock of ``whose`` is ``skew`` seconds, and so too far, ahead of ours."""
+    if skew is None or abs(skew) <= SKEW:
+        return
+    minutes = round(abs(skew) / 60)
+    if skew > 0:
+        text = ngettext(
+            "This machine's clock is {count} minute behind that of {whose}. Set it.",
+            "This machine's clock is {count} minutes behind that of {whose}. Set it.",
+            minutes,
+        )
+    else:
+        text = ngettext(
+            "This machine's clock is {count} minute ahead of that of {whose}. Set it.",
+            "This machine's clock is {count} minutes ahead of that of {whose}. Set it.",
+            minutes,
+        )
+    yield Check(_("clock"), "warning", text.format(count=minutes, whose=whose))

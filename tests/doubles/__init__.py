@@ -1,0 +1,1 @@
+"""Stand-ins for services that tests cannot ask: strict about what they are asked, and able to go wrong."""
