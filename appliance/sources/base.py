@@ -23,10 +23,9 @@ from typing import Literal, Protocol, Self
 
 import msgspec
 
-from appliance.errors import MailkeepError, UnavailableError
-
-Role = Literal["", "inbox", "sent", "drafts", "archive", "junk", "trash", "all", "flagged", "important"]
-"""What a folder is for, whatever it is called (RFC 6154, RFC 8457); the inbox is INBOX of IMAP."""
+from appliance.errors import MailkeepError
+from appliance.fields import Field
+from appliance.mail.folders import Role
 
 CHUNK = 256 * 1024
 """Bytes of a message that a source hands over at a time, about."""
@@ -37,16 +36,6 @@ class CursorLostError(MailkeepError):
     read again from its beginning, and what is archived already is recognised."""
 
     code = "cursor-lost"
-
-
-class ThrottledError(UnavailableError):
-    """The other side asks for patience: nothing is asked of it for ``seconds``."""
-
-    code = "throttled"
-
-    def __init__(self, message: str, seconds: float) -> None:
-        super().__init__(message)
-        self.seconds = seconds
 
 
 class Account(msgspec.Struct, frozen=True):
@@ -125,6 +114,15 @@ class Check(msgspec.Struct, frozen=True):
     text: str
 
 
+class SourceKind(msgspec.Struct, frozen=True):
+    """A kind of source, and what it asks for."""
+
+    kind: str
+    title: str
+    help: str
+    fields: tuple[Field, ...]
+
+
 class Session(Protocol):
     """One account, opened. Used by one thread at a time."""
 
@@ -144,7 +142,8 @@ class Session(Protocol):
         ...
 
     def fetch(self, folder: Folder, items: Sequence[Item]) -> Iterator[Fetched | Failed]:
-        """The bytes of the items, each answered once, in any order. Does not mark anything as read."""
+        """The bytes of the items, each answered once, in any order; of an item from an earlier run its id is enough.
+        Does not mark anything as read. Who stops before the end cannot use the session any more."""
         ...
 
     def delete(self, folder: Folder, ids: Sequence[str]) -> frozenset[str]:

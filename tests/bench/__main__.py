@@ -13,6 +13,7 @@ BENCHES = {
     "opening": ([], ["--messages", "2000"]),
     "rebuild": ([], ["--messages", "2000", "4000"]),
     "pop3": ([], ["--messages", "2000", "--runs", "1"]),
+    "imap": (["--messages", "10000"], ["--messages", "2000", "--runs", "1"]),
     "storage": ([], ["--office", "500", "--list", "500"]),
     "replication": ([], ["--messages", "2000", "--runs", "1", "--megabytes", "50", "--turns", "1"]),
     "product": ([], ["--messages", "5000", "--seconds", "10"]),
