@@ -8,11 +8,17 @@ HTTP ?= 127.0.0.1:8080
 INPUTS ?= 100000
 ROUNDS ?= 50
 
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+PACKAGE := build/mailkeep_$(VERSION)_$(shell dpkg --print-architecture).deb
+
 # What the tests drive from outside; without one of them its tests say so and are skipped.
-TEST_PACKAGES := chromium fonts-dejavu-core fonts-noto-cjk swaks tmux strace e2fsprogs openssl fetchmail getmail6 mpop pebble unbound
+TEST_PACKAGES := chromium fonts-dejavu-core fonts-noto-cjk swaks tmux strace e2fsprogs openssl fetchmail getmail6 mpop pebble unbound slapd ldap-utils dovecot-imapd
+
+BUILD_PACKAGES := debhelper dh-apparmor dpkg-dev po-debconf python3.11-venv
+TEST_DEB_PACKAGES := apparmor lintian man-db mmdebstrap swaks systemd-container
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo deb test test-deb test-packages lint format types layers lock translations pictures faults fuzz bench bench-scale image test-image clean
+.PHONY: help setup run demo deb build-packages test test-deb test-packages test-deb-packages lint format types layers lock translations pictures faults fuzz bench bench-scale image test-image clean
 
 help: ## List what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /|/' | column -t -s '|'
@@ -61,16 +67,29 @@ lock: setup ## Write the lock files anew from pyproject.toml
 	$(BIN)/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-header pyproject.toml -o requirements.lock
 	$(BIN)/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-header --extra dev pyproject.toml -o requirements-dev.lock
 
-deb: setup ## Build the Debian package into ./build, from the lock file, the same bytes each time
-	@packaging/need debhelper dh-apparmor dpkg-dev po-debconf python3.11-venv
-	packaging/build-deb build
+deb: $(PACKAGE) ## Build the Debian package into ./build, from the lock file, the same bytes each time
+	@echo $(PACKAGE)
 
-test-deb: deb ## Install, upgrade, remove and purge that package on clean Debian 12 machines (as root; ten minutes)
-	@packaging/need apparmor lintian man-db mmdebstrap swaks systemd-container
+# Built again only where something that it is made of has changed: contents count, so build/ serves the next clone too.
+$(PACKAGE): build/deb/made-of | setup
+	nice -n 5 packaging/build-deb build
+
+build/deb/made-of: build-packages
+	@mkdir -p build/deb
+	@packaging/build-deb --made-of >$@.new
+	@if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
+
+build-packages:
+	@packaging/need $(BUILD_PACKAGES)
+
+test-deb: deb test-deb-packages ## Install, upgrade, remove and purge that package on clean Debian 12 machines (as root; fifteen minutes)
 	rm -rf build/installed
-	$(BIN)/python -m tests.packaging.root build/mailkeep_*_$$(dpkg --print-architecture).deb build/installed
-	MAILKEEP_DEB=$$(echo build/mailkeep_*_$$(dpkg --print-architecture).deb) MAILKEEP_ROOT=$(CURDIR)/build/installed \
-		MAILKEEP_BUILD_TWICE=1 $(BIN)/python -m pytest -m packaging tests/packaging
+	$(BIN)/python -m tests.packaging.root $(PACKAGE) build/installed
+	MAILKEEP_DEB=$(PACKAGE) MAILKEEP_ROOT=$(CURDIR)/build/installed MAILKEEP_BUILD_TWICE=1 \
+		$(BIN)/python -m pytest -m packaging tests/packaging
+
+test-deb-packages:
+	@packaging/need --optional $(TEST_DEB_PACKAGES)
 
 faults: setup test-packages ## Kill, cut, break and lose the product ROUNDS times, and look for lost mail
 	$(BIN)/python -m tests.faults --rounds $(ROUNDS)
@@ -82,7 +101,7 @@ fuzz: setup ## Feed INPUTS mutated messages to the readers
 	$(BIN)/python -m tests.fuzz --inputs $(INPUTS)
 
 bench: setup ## Measure against the peers (Postfix, Dovecot, notmuch, borg)
-	@packaging/need postfix dovecot-core dovecot-lmtpd dovecot-pop3d notmuch borgbackup
+	@packaging/need postfix dovecot-core dovecot-imapd dovecot-lmtpd dovecot-pop3d isync notmuch borgbackup
 	$(BIN)/python -m tests.bench
 
 bench-scale: setup ## Project a million messages into 20 shards, and search them with memory for three

@@ -1,7 +1,7 @@
 """``make translations``: collect the texts of console and set-up, bring each catalogue up to date, compile it.
 
-Texts are what stands in ``_()`` and ``ngettext()``, the descriptions of keys (``key(keys, action, description)``), and
-what the assistant for remotes asks for. What a catalogue lacks is listed, and left to be translated.
+Texts are what stands in ``_()``, ``later()`` and ``ngettext()``, the descriptions of keys (the third argument of
+``key()``), and what remotes and directories ask for. What a catalogue lacks is listed, and left to be translated.
 """
 
 from __future__ import annotations
@@ -16,14 +16,16 @@ from babel.messages.catalog import Catalog
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po, write_po
 
-from appliance.cloud.backends import BACKENDS
+from appliance.cloud.backends import BACKENDS, Backend
+from appliance.directory.base import DirectoryKind
+from appliance.directory.kinds import KINDS
 from appliance.language import LANGUAGES
 
 ROOT = Path(__file__).resolve().parents[1]
 LOCALE = ROOT / "appliance" / "locale"
 DOMAIN = "mailkeep"
 PACKAGES = ("appliance", "gateway", "tui", "webadmin")
-PLACES = {"_": (0,), "ngettext": (0, 1), "key": (2,)}
+PLACES = {"_": (0,), "later": (0,), "ngettext": (0, 1), "key": (2,)}
 """By function, which of its arguments are texts."""
 SOURCE = "en"
 
@@ -38,8 +40,9 @@ def collected() -> Catalog:
         for path in sorted((ROOT / package).rglob("*.py")):
             for text in texts_in(path.read_text("utf-8")):
                 catalogue.add(text, locations=[(path.relative_to(ROOT).as_posix(), 0)])
-    for text in _asked_of_remotes():
-        catalogue.add(text, locations=[("appliance/cloud/backends.py", 0)])
+    for module, kinds in (("cloud/backends", BACKENDS), ("directory/kinds", KINDS)):
+        for text in (text for kind in kinds for text in _asked(kind)):
+            catalogue.add(text, locations=[(f"appliance/{module}.py", 0)])
     return catalogue
 
 
@@ -53,11 +56,10 @@ def texts_in(source: str) -> Iterator[str | tuple[str, str]]:
                 yield found[0] if len(found) == 1 else (found[0], found[1])
 
 
-def _asked_of_remotes() -> Iterator[str]:
-    for backend in BACKENDS:
-        yield from filter(None, (backend.title, backend.help))
-        for field in backend.fields:
-            yield from filter(None, (field.label, field.help))
+def _asked(kind: Backend | DirectoryKind) -> Iterator[str]:
+    yield from filter(None, (kind.title, kind.help))
+    for field in kind.fields:
+        yield from filter(None, (field.label, field.help))
 
 
 def brought_up_to_date(language: str, template: Catalog) -> Catalog:

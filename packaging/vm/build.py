@@ -1,9 +1,9 @@
 """Builds the appliance: `python3 packaging/vm/build.py --deb PACKAGE [--out FOLDER] [--mirror URL]`.
 
-Writes mailkeep-VERSION.qcow2 (KVM, Proxmox), .vmdk and .ova (VMware, VirtualBox) and SHA256SUMS into the folder. Needs
-mmdebstrap, fakeroot, qemu-utils, fdisk, e2fsprogs, dosfstools and mtools; no root where users may have namespaces of
-their own. The same package, the same mirrors in the same state (addresses of snapshot.debian.org) and the same
-SOURCE_DATE_EPOCH give the same bytes.
+PACKAGE is mailkeep's, and mailkeep-appliance of the same version lies beside it. Writes mailkeep-VERSION.qcow2 (KVM,
+Proxmox), .vmdk and .ova (VMware, VirtualBox) and SHA256SUMS into the folder. Needs mmdebstrap, fakeroot, qemu-utils,
+fdisk, e2fsprogs, dosfstools and mtools; no root where users may have namespaces of their own. The same packages, the
+same mirrors in the same state (addresses of snapshot.debian.org) and the same SOURCE_DATE_EPOCH give the same bytes.
 """
 
 from __future__ import annotations
@@ -39,8 +39,11 @@ def main() -> None:
 
 
 def build(package: Path, out: Path, mirror: str, security_mirror: str) -> list[Path]:
-    """Makes the images of `package` in `out` and returns them."""
+    """Makes the images of `package` in `out` and returns them. Raises FileNotFoundError without the appliance's."""
     version = _output("dpkg-deb", "--field", str(package), "Version")
+    appliance = package.with_name(f"mailkeep-appliance_{version}_all.deb")
+    if not appliance.exists():
+        raise FileNotFoundError(f"There is no {appliance.name} beside {package}: `make deb` builds both.")
     time = int(os.environ.get("SOURCE_DATE_EPOCH") or package.stat().st_mtime)
     out.mkdir(parents=True, exist_ok=True)
     qcow2, vmdk, ova_file = (out / f"mailkeep-{version}.{kind}" for kind in ("qcow2", "vmdk", "ova"))
@@ -49,7 +52,7 @@ def build(package: Path, out: Path, mirror: str, security_mirror: str) -> list[P
     with tempfile.TemporaryDirectory(prefix="image-", dir=out) as scratch:
         system, raw = Path(scratch) / "system.tar", Path(scratch) / "disk.raw"
         _say("Debian and mailkeep")
-        _bootstrap(system, package, identity, mirror, security_mirror, time)
+        _bootstrap(system, (package, appliance), identity, mirror, security_mirror, time)
         _say("the disk")
         # Owners and devices in the tar are taken on without being root.
         _run("fakeroot", sys.executable, str(_HERE / "disk.py"), str(system), str(raw), version, str(time))
@@ -65,13 +68,11 @@ def build(package: Path, out: Path, mirror: str, security_mirror: str) -> list[P
 
 
 def _bootstrap(
-    system: Path, package: Path, identity: disk.Identity, mirror: str, security_mirror: str, time: int
+    system: Path, install: tuple[Path, ...], identity: disk.Identity, mirror: str, security_mirror: str, time: int
 ) -> None:
     lines = (_HERE / "packages").read_text().splitlines()
     packages = [line for line in lines if line and not line.startswith("#")]
-    customize = shlex.join(
-        [str(_HERE / "customize"), "ROOT", str(_HERE / "files"), str(package), identity.uuid("root")]
-    )
+    customize = shlex.join([str(_HERE / "customize"), "ROOT", identity.uuid("root"), *map(str, install)])
     _run(
         "mmdebstrap",
         "--quiet",

@@ -7,20 +7,24 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 import time
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.packaging.machine import Machine, booted, why_not
+from tests.acme_authority import authority
+from tests.packaging.machine import Machine, booted
 
 pytestmark = [pytest.mark.packaging, pytest.mark.integration, pytest.mark.timeout(900)]
 
+HOST = "archive.example.com"
 ADDRESS = "journal@example.com"
 ARCHIVE = "/var/lib/mailkeep/archive"
 PYTHON = "/usr/lib/mailkeep/bin/python"
@@ -42,6 +46,33 @@ SECRETS = ("archive.keyfile", *(f"archive/{name}" for name in (
     "run/agent/box/secret", "run/agent/projector/secret", "run/agent/replica/secret",
 )))  # fmt: skip
 
+_SHOWN = """
+import hashlib, smtplib, socket, ssl
+context = ssl._create_unverified_context()
+def tell(connection):
+    print(hashlib.sha256(connection.getpeercert(binary_form=True)).hexdigest())
+with smtplib.SMTP("127.0.0.1", 25, timeout=20) as client:
+    client.starttls(context=context)
+    tell(client.sock)
+for port in (443, 995):
+    with socket.create_connection(("127.0.0.1", port), 20) as plain, context.wrap_socket(plain) as connection:
+        tell(connection)
+"""
+_EXAMINED = """
+import sys, time
+from pathlib import Path
+import msgspec
+from appliance.services import api
+from appliance.services.box import RunningBox
+from appliance.services.doctoring import Finding
+from appliance.services.paths import Paths
+box = RunningBox(Paths(Path(sys.argv[1])).local_socket)
+job = box.call("doctor_begin", api.JobInfo)
+while box.call("job", api.JobInfo, id=job.id).finished_at is None:
+    time.sleep(0.2)
+print(msgspec.json.encode(box.call("doctor_findings", tuple[Finding, ...], id=job.id)).decode())
+"""
+
 
 class Box(Machine):
     """The machine, with an archive in it."""
@@ -61,15 +92,10 @@ class Box(Machine):
         """The process of each unit that runs."""
         return {unit["name"]: unit["pid"] for unit in self.units() if unit["state"] == "running"}
 
-    def begin_load(self, seconds: float, clients: int = 4) -> subprocess.Popen[str]:
-        """Mail servers of an own, outside of the machine but in its network."""
-        return subprocess.Popen(
-            [
-                *("nsenter", "--target", str(self._leader), "--net"),
-                *(sys.executable, str(LOAD), str(seconds), str(clients), ADDRESS),
-            ],
-            stdout=subprocess.PIPE, text=True,
-        )  # fmt: skip
+    def begin_load(self, seconds: float = 0, clients: int = 4) -> subprocess.Popen[str]:
+        """Mail servers of an own, outside of the machine but in its network; by default until ``end_load``."""
+        command = self.beside(sys.executable, str(LOAD), str(seconds), str(clients), ADDRESS)
+        return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def end_load(self, load: subprocess.Popen[str]) -> dict[str, list[str]]:
         """What became of the mail."""
@@ -80,6 +106,30 @@ class Box(Machine):
         """How many the archive holds."""
         self.mailkeep("wait-idle")
         return json.loads(self.mailkeep("status", "--json"))["records"]
+
+    def may_lock_memory(self) -> bool:
+        """Whether systemd may give a service here as much locked memory as its unit says."""
+        told = self.run("systemd-run", "-q", "--pipe", "--wait", "-p", "LimitMEMLOCK=infinity", "sh", "-c", "ulimit -l")
+        return told.strip() == "unlimited"
+
+    def shown(self) -> set[str]:
+        """Fingerprints (SHA-256, hex) of the certificates that SMTP, HTTPS and POP3S show now."""
+        return set(self.run(PYTHON, "-c", _SHOWN).split())
+
+    @staticmethod
+    def fingerprint(certificate: dict[str, Any]) -> str:
+        """The same of one that a command told of."""
+        return str(certificate["fingerprint"]).replace(":", "").lower()
+
+    def examined_here(self) -> dict[str, str]:
+        """What the doctor finds fault with, asked by root on the command line."""
+        done = self.ask("mailkeep", "doctor", "--json", seconds=180)
+        return {one["what"]: one["state"] for one in json.loads(done.stdout) if one["state"] != "ok"}
+
+    def examined_as_a_job(self) -> dict[str, str]:
+        """What it finds fault with in the archiver, where console and web have it looked."""
+        found = json.loads(self.run(PYTHON, "-c", _EXAMINED, ARCHIVE, seconds=180))
+        return {one["what"]: one["state"] for one in found if one["state"] != "ok"}
 
     def is_locked(self) -> bool:
         """Whether nothing can be read just now."""
@@ -94,18 +144,17 @@ class Box(Machine):
 
 
 @pytest.fixture(scope="module")
-def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Box]:
+def box(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Box]:
     given = os.environ.get("MAILKEEP_ROOT")
     if not given:
         pytest.skip("MAILKEEP_ROOT names no Debian root with the package in it (`make test-deb` does)")
-    if reason := why_not():
-        pytest.skip(reason)
+    request.getfixturevalue("boots")
     root = tmp_path_factory.mktemp("booted") / "root"
     subprocess.run(["cp", "-a", given, str(root)], check=True, timeout=300)
     (root / "etc" / "machine-id").write_text("")
     try:
         with booted(root, f"mailkeep-{os.getpid()}", Box) as machine:
-            machine.mailkeep("init", "--unattended")
+            machine.mailkeep("init", "--unattended", "--hostname", HOST)
             machine.run("systemctl", "enable", "--now", "mailkeep.target", seconds=180)
             machine.wait_for("everything runs", lambda: len(machine.running()) == PROCESSES)
             machine.mailkeep("mailbox", "create", "--name", "Journal", "--address", ADDRESS)
@@ -150,8 +199,7 @@ def test_what_faces_the_network_cannot_open_keys_databases_and_secrets_even_outs
 
 
 def test_the_keys_are_locked_in_memory(box: Box) -> None:
-    limit = box.run("systemd-run", "-q", "--pipe", "--wait", "-p", "LimitMEMLOCK=infinity", "sh", "-c", "ulimit -l")
-    if limit.strip() != "unlimited":
+    if not box.may_lock_memory():
         pytest.skip("this container may not raise the limit on locked memory (CAP_SYS_RESOURCE)")
     assert "may be swapped" not in box.mailkeep("status")
 
@@ -246,6 +294,55 @@ def test_a_credential_opens_the_box_and_one_that_fits_no_more_leaves_it_locked_a
     box.run("rm", credential)
     box.run("systemctl", "restart", "mailkeep-agent")
     box.wait_for("it is open", lambda: box.ask("mailkeep", "wait-idle").returncode == 0)
+
+
+def test_the_doctor_finds_the_same_by_the_command_line_and_as_a_job_and_nothing_that_is_not_so(box: Box) -> None:
+    # This machine has no network, and one disk.
+    as_it_is = {"DNS": "problem", "clock": "warning", "remote": "warning"}
+    if not box.may_lock_memory():
+        as_it_is["memory lock"] = "warning"
+    assert box.examined_here() == box.examined_as_a_job() == as_it_is
+    box.run("chmod", "o+r", f"{ARCHIVE}/settings.db")
+    box.run("chown", "root", f"{ARCHIVE}/gateway")
+    assert box.examined_here() == box.examined_as_a_job() == {**as_it_is, "permissions": "problem"}
+    box.run("chmod", "o-rwx", f"{ARCHIVE}/settings.db")
+    assert box.examined_here() == {**as_it_is, "permissions": "problem"}
+    box.run("systemctl", "restart", "mailkeep-prepare.service")  # as it says itself
+    assert box.examined_here() == box.examined_as_a_job() == as_it_is
+
+
+def test_a_support_bundle_has_every_part_with_what_the_processes_say_and_names_nobody(box: Box) -> None:
+    box.mailkeep("support-bundle", "--out", "/root/bundle.zip")
+    with zipfile.ZipFile(box.root / "root/bundle.zip") as bundle:
+        parts = {name: bundle.read(name).decode() for name in bundle.namelist()}
+    assert not [name for name, content in parts.items() if re.match(r"\w*Error: ", content)]
+    said = {line.split()[1] for line in parts["log.txt"].splitlines() if line}
+    assert {"gateway", "pop3"} <= said
+    assert {unit["part"] for unit in json.loads(parts["services.json"])} == set(WHO)
+    for private in ("load.example", "hello", ADDRESS, HOST):
+        assert not [name for name, content in parts.items() if private in content]
+
+
+def test_an_authoritys_certificate_is_shown_without_a_refused_connection_and_renewed(box: Box, tmp_path: Path) -> None:
+    with authority(tmp_path / "authority", 80, beside=box.beside()) as pebble:
+        known = box.root / "usr/local/share/ca-certificates/authority.crt"
+        shutil.copyfile(pebble.trusted, known)
+        box.run("update-ca-certificates")
+        before, load = box.shown(), box.begin_load(clients=1)
+        ask = ("tls", "acme", "--agree", "--contact", "it@example.com", "--directory", pebble.directory, "--json")
+        got = json.loads(box.mailkeep(*ask))
+        assert got["source"] == "acme"
+        assert box.fingerprint(got) not in before
+        box.wait_for("all show it", lambda: box.shown() == {box.fingerprint(got)}, 90)
+        renewed = json.loads(box.mailkeep("tls", "renew", "--json"))
+        assert box.fingerprint(renewed) != box.fingerprint(got)
+        box.wait_for("all show the next one", lambda: box.shown() == {box.fingerprint(renewed)}, 90)
+        told = box.end_load(load)
+        assert told["accepted"] and not told["failures"], told["failures"][:3]
+    assert box.run("ls", f"{ARCHIVE}/run/acme") == ""
+    box.mailkeep("tls", "self-signed")
+    known.unlink()
+    box.run("update-ca-certificates", "--fresh")
 
 
 def test_people_of_the_group_use_the_command_line_and_others_do_not(box: Box) -> None:

@@ -17,8 +17,10 @@ from xml.etree import ElementTree
 
 import pytest
 
-VM = Path(__file__).resolve().parents[2] / "packaging" / "vm"
-FILES = VM / "files"
+PACKAGING = Path(__file__).resolve().parents[2] / "packaging"
+VM = PACKAGING / "vm"
+APPLIANCE = PACKAGING / "debian" / "appliance"
+PROGRAMS = APPLIANCE / "usr/lib/mailkeep-appliance"
 OVF = "{http://schemas.dmtf.org/ovf/envelope/1}"
 
 
@@ -34,6 +36,7 @@ def part(name: str) -> ModuleType:
 
 disk = part("disk")
 ova = part("ova")
+font = part("font")
 
 
 @pytest.fixture
@@ -82,6 +85,25 @@ def test_grub_is_told_where_its_second_part_lies() -> None:
         disk.boot_code(bytes(100), bytes(2048), 2048)
 
 
+def test_the_screens_font_has_what_was_added_and_all_that_it_had() -> None:
+    glyphs = [bytes([number % 256] * 14) for number in range(512)]
+    table = [chr(0x100 + number) if number < 495 else "" for number in range(512)]
+    plain = b"\x36\x04\x03\x0e" + b"".join(glyphs) + b"".join(c.encode("utf-16-le") + b"\xff\xff" for c in table)
+    made = font.extended(plain, font.ADDED)
+    assert made[: 4 + 495 * 14] == plain[: 4 + 495 * 14]
+    entries = made[4 + 512 * 14 :].split(b"\xff\xff")
+    characters = [entry.decode("utf-16-le") for entry in entries]
+    assert characters[:495] == table[:495]
+    for character, glyph in font.ADDED.items():
+        number = characters.index(character)
+        assert made[4 + number * 14 : 4 + (number + 1) * 14] == glyph
+    assert len(made) == len(plain) + 2 * len(font.ADDED)
+    with pytest.raises(ValueError, match="room"):
+        font.extended(plain, {chr(0x2000 + number): bytes(14) for number in range(18)})
+    with pytest.raises(ValueError, match="8 by 14"):
+        font.extended(b"\x36\x04\x03\x10" + plain[4:], font.ADDED)
+
+
 def test_ids_depend_on_the_version_alone() -> None:
     first, again, next_one = disk.Identity("1.0"), disk.Identity("1.0"), disk.Identity("1.1")
     assert first.uuid("root") == again.uuid("root")
@@ -118,12 +140,58 @@ def test_the_same_files_give_the_same_disk(tmp_path: Path) -> None:
 
 
 def test_scripts_can_be_read_by_the_shell() -> None:
-    for script in (VM / "customize", *(FILES / "usr/local/lib/mailkeep").iterdir()):
+    for script in (VM / "customize", PROGRAMS / "answers", PROGRAMS / "data-disk"):
         subprocess.run(["sh", "-n", str(script)], check=True)
         assert script.stat().st_mode & 0o111, f"{script} cannot be run"
 
 
 def test_only_the_ports_of_the_product_are_open() -> None:
-    rules = (FILES / "etc/nftables.conf").read_text()
+    rules = (PROGRAMS / "nftables.conf").read_text()
     assert re.search(r"elements = \{ ([0-9, ]+) \}", rules).group(1) == "25, 80, 443, 995"  # type: ignore[union-attr]
     assert re.findall(r"policy (\w+);", rules) == ["drop", "drop"]
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "code", "kept"),
+    [
+        pytest.param([0], 0, False, id="done"),
+        pytest.param([3], 0, False, id="done with findings"),
+        pytest.param([1, 1, 0], 0, False, id="done at last"),
+        pytest.param([1, 1, 1], 1, True, id="a step always fails"),
+        pytest.param([2], 2, True, id="answers that cannot be used"),
+    ],
+)
+def test_answers_are_deleted_when_they_were_used_and_tried_again_when_they_may_work_later(
+    tmp_path: Path, outcomes: list[int], code: int, kept: bool
+) -> None:
+    answers, tries, programs = tmp_path / "answers.yaml", tmp_path / "tries", tmp_path / "bin"
+    answers.touch()
+    programs.mkdir()
+    setup = ['echo "$*" >>' + str(tries), f"set -- {' '.join(map(str, outcomes))}", f"shift $(($(wc -l <{tries}) - 1))"]
+    for name, does in {"mailkeep": "\n".join([*setup, "exit $1"]), "sleep": "exit 0"}.items():
+        (programs / name).write_text(f"#!/bin/sh\n{does}\n")
+        (programs / name).chmod(0o755)
+    done = subprocess.run(
+        [PROGRAMS / "answers", answers], env={"PATH": f"{programs}:/usr/bin:/bin"}, capture_output=True, check=False
+    )
+    assert done.returncode == code
+    assert answers.exists() == kept
+    assert tries.read_text().splitlines() == [f"setup --answers {answers}"] * len(outcomes)
+
+
+def test_units_start_only_what_is_in_the_package() -> None:
+    units = [path for path in (APPLIANCE / "lib/systemd/system").rglob("*") if path.is_file()]
+    named = {name for unit in units for name in re.findall(r"/usr/lib/mailkeep-appliance/\S+", unit.read_text())}
+    assert named == {f"/usr/lib/mailkeep-appliance/{path.name}" for path in PROGRAMS.iterdir()}
+
+
+def test_what_only_etc_may_hold_is_all_that_lies_there() -> None:
+    """Everything else is replaced by an upgrade without a question, and overruled by files of the same name in /etc."""
+    held = {str(path.relative_to(APPLIANCE)) for path in (APPLIANCE / "etc").rglob("*") if path.is_file()}
+    assert held == {
+        "etc/apt/apt.conf.d/52mailkeep",
+        "etc/cloud/cloud.cfg.d/90_mailkeep.cfg",
+        "etc/default/grub.d/mailkeep.cfg",
+        "etc/nftables.d/README",
+        "etc/ssh/sshd_config.d/10-mailkeep.conf",
+    }

@@ -1,6 +1,6 @@
 """A change of the network on a booted Debian: the machine takes it back by itself, unless somebody confirms it.
 
-Takes a Debian root with systemd (MAILKEEP_ROOT, as ``test_booted``); with NetworkManager in it, that is tried too.
+Takes a Debian root with systemd (MAILKEEP_ROOT, as ``test_booted``): once as it is, once with Debian's NetworkManager.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from appliance.errors import ConflictError
 from appliance.host import clock, hostname, machine, network
 from appliance.host.machine import Answer
 from appliance.host.network import Static
-from tests.packaging.machine import Machine, booted, why_not
+from tests.packaging import root as roots
+from tests.packaging.machine import Machine, booted
 
 pytestmark = [pytest.mark.packaging, pytest.mark.integration, pytest.mark.timeout(600)]
 
@@ -44,14 +45,13 @@ def inside(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     given = os.environ.get("MAILKEEP_ROOT")
     if not given:
         pytest.skip("MAILKEEP_ROOT names no Debian root (`make test-deb` makes one)")
-    if reason := why_not():
-        pytest.skip(reason)
+    request.getfixturevalue("boots")
     manager = str(request.param)
-    if manager == "networkmanager" and not Path(given, "usr/sbin/NetworkManager").exists():
-        pytest.skip("there is no NetworkManager in MAILKEEP_ROOT")
     root = tmp_path_factory.mktemp("network") / "root"
     subprocess.run(["cp", "-a", given, str(root)], check=True, timeout=300)
     try:
+        if manager == "networkmanager":
+            roots.install(root, "network-manager")
         _set_up(root, manager)
         with booted(root, f"mailkeep-net-{os.getpid()}") as made:
             made.run("sh", "-c", "ip link add eth0 type veth peer name peer0 && ip link set peer0 up")
@@ -62,6 +62,8 @@ def inside(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
             found = Inside(root=Path(f"/proc/{made._leader}/root"), booted=made)
             _await(found, BEFORE)
             yield found
+    except roots.NotHereError as error:
+        pytest.skip(str(error))
     finally:
         shutil.rmtree(root, ignore_errors=True)
 

@@ -92,7 +92,7 @@ class Virtual:
         """Switches it on; returns at once."""
         command = [
             *("qemu-system-x86_64", *accelerator(), "-smp", "2", "-m", "2048", "-display", "none", "-nodefaults"),
-            # The screen has 80 columns and 25 lines with the kernel's font of 8 by 16.
+            # The screen has 80 columns and 28 lines with the image's font of 8 by 14.
             *("-device", "VGA,edid=on,xres=640,yres=400"),
             *("-drive", f"file={self.folder / 'system.qcow2'},if=virtio"),
             *("-netdev", "user,id=net," + ",".join(f"hostfwd=tcp:127.0.0.1:{o}-:{i}" for i, o in self.ports.items())),
@@ -151,21 +151,17 @@ class Virtual:
 
     def ask(self, *command: str, seconds: float = 120) -> subprocess.CompletedProcess[str]:
         """Runs a command inside as root, over SSH."""
-        options = ("StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "ConnectTimeout=20", "LogLevel=ERROR")
-        return subprocess.run(
-            [
-                *("ssh", "-i", str(self.folder / "key"), "-p", str(self.ports[22])),
-                *(part for option in options for part in ("-o", option)),
-                *("keeper@127.0.0.1", "sudo", *command),
-            ],
-            capture_output=True, text=True, timeout=seconds, check=False,
-        )  # fmt: skip
+        return subprocess.run(self._inside(*command), capture_output=True, text=True, timeout=seconds, check=False)
 
     def run(self, *command: str, seconds: float = 120) -> str:
         """What a command printed. Raises AssertionError where it fails."""
         done = self.ask(*command, seconds=seconds)
         assert done.returncode == 0, f"{' '.join(command)}: {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done.stdout
+
+    def put(self, path: str, content: bytes, seconds: float = 120) -> None:
+        """Writes a file inside, as root."""
+        subprocess.run(self._inside("tee", path), input=content, stdout=subprocess.DEVNULL, timeout=seconds, check=True)
 
     def wait(self, what: str, holds: Callable[[], bool], seconds: float = START_SECONDS) -> None:
         """Returns when `holds()`. Raises AssertionError with the end of the serial line where it never does."""
@@ -191,6 +187,14 @@ class Virtual:
     @property
     def _line(self) -> Path:
         return self.folder / "line.log"
+
+    def _inside(self, *command: str) -> list[str]:
+        options = ("StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "ConnectTimeout=20", "LogLevel=ERROR")
+        return [
+            *("ssh", "-i", str(self.folder / "key"), "-p", str(self.ports[22])),
+            *(part for option in options for part in ("-o", option)),
+            *("keeper@127.0.0.1", "sudo", *command),
+        ]
 
     def _order(self, name: str, **arguments: Any) -> None:
         with socket.socket(socket.AF_UNIX) as connection:
