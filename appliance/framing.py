@@ -11,7 +11,7 @@ from typing import Protocol
 
 import msgspec
 
-from appliance import errors
+from appliance import errors, language
 
 LENGTH = struct.Struct(">I")
 
@@ -25,30 +25,58 @@ class Readable(Protocol):
 
 
 class Failure(msgspec.Struct, frozen=True, omit_defaults=True):
-    """An error as it crosses a socket."""
+    """An error as it crosses a socket: its sentence in English, and, where that has places for ``fields``, the text
+    with the places, by which it is found in another language."""
 
     code: str
     message: str
     position: int = -1
+    text: str = ""
+    fields: dict[str, str] = {}
 
 
 _BY_CODE: dict[str, type[errors.MailkeepError]] = {
     kind.code: kind
     for kind in vars(errors).values()
     if isinstance(kind, type) and issubclass(kind, errors.MailkeepError)
-}
+} | {errors.ThrottledError.code: errors.UnavailableError}  # how long to wait is known to who asked, not to others
 
 
 def failure_of(error: errors.MailkeepError) -> Failure:
     """The form of an error that is sent."""
-    return Failure(code=error.code, message=error.message, position=getattr(error, "position", -1))
+    position = getattr(error, "position", -1)
+    return Failure(error.code, str(error), position, error.text if error.fields else "", error.fields)
 
 
 def error_of(failure: Failure) -> errors.MailkeepError:
-    """The error that was sent."""
+    """The error that was sent, in the language in use where that has its sentence."""
     if failure.code == errors.QueryError.code:
         return errors.QueryError(failure.message, failure.position)
-    return _BY_CODE.get(failure.code, errors.MailkeepError)(failure.message)
+    error = _BY_CODE.get(failure.code, errors.MailkeepError)(failure.message)
+    if failure.text:
+        error.text, error.fields = failure.text, failure.fields
+    error.message = _translated(error) or failure.message
+    return error
+
+
+def words_of(message: str, failure: Failure | None) -> str:
+    """What was said of work that may have failed, in the language in use where that has the sentence."""
+    if failure is not None:
+        return error_of(failure).message
+    return language._(message) if message else ""
+
+
+def _translated(error: errors.MailkeepError) -> str:
+    """Its sentence in the language in use; empty where there is none."""
+    if not error.text or language.current() == "en":  # of nothing gettext gives its catalogue's head
+        return ""
+    text = language._(error.text)
+    if text == error.text:
+        return ""
+    try:
+        return text.format(**error.fields) if error.fields else text
+    except KeyError:  # another version had other fields for it
+        return ""
 
 
 def pack(value: msgspec.Struct, largest: int) -> bytes:

@@ -10,6 +10,7 @@ import gettext
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
@@ -23,23 +24,20 @@ _FOLDER: Final = Path(__file__).with_name("locale")
 
 class _Current:
     code = "en"
-    translations: gettext.NullTranslations = gettext.NullTranslations()
 
 
-_for_now: ContextVar[gettext.NullTranslations | None] = ContextVar("language", default=None)
+_for_now: ContextVar[str | None] = ContextVar("language", default=None)
 
 
 def use(code: str) -> None:
     """Speak the language with that code from now on; English where it is not known."""
-    known = code if code in LANGUAGES else "en"
-    _Current.translations = _translations(known)
-    _Current.code = known
+    _Current.code = code if code in LANGUAGES else "en"
 
 
 @contextmanager
 def speaking(code: str) -> Iterator[None]:
     """Speak that language within the block, in this thread or task only; English where it is not known."""
-    before = _for_now.set(_translations(code if code in LANGUAGES else "en"))
+    before = _for_now.set(code if code in LANGUAGES else "en")
     try:
         yield
     finally:
@@ -48,18 +46,24 @@ def speaking(code: str) -> Iterator[None]:
 
 def current() -> str:
     """The code of the language in use."""
-    return _Current.code
+    return _for_now.get() or _Current.code
 
 
 def _(text: str) -> str:
     """``text`` in the language in use."""
-    return (_for_now.get() or _Current.translations).gettext(text)
+    return _translations(current()).gettext(text)
+
+
+def later(text: str) -> str:
+    """``text`` as it is: a sentence that another process translates before it shows it (``framing.error_of``)."""
+    return text
 
 
 def ngettext(one: str, many: str, count: int) -> str:
     """``one`` or ``many``, as ``count`` asks for, in the language in use."""
-    return (_for_now.get() or _Current.translations).ngettext(one, many, count)
+    return _translations(current()).ngettext(one, many, count)
 
 
+@cache
 def _translations(code: str) -> gettext.NullTranslations:
     return gettext.translation(_DOMAIN, _FOLDER, [code], fallback=True)

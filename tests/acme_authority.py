@@ -10,7 +10,7 @@ import ssl
 import subprocess
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -27,8 +27,13 @@ START_SECONDS = 20.0
 class Authority:
     """Its directory's address, and the file of certificates by which its own HTTPS is known."""
 
-    def __init__(self, folder: Path, http_port: int, *, account_needed: bool = False) -> None:
-        """``http_port``: where it looks for the answers to its challenges, in place of port 80."""
+    def __init__(
+        self, folder: Path, http_port: int, *, account_needed: bool = False, beside: Sequence[str] = ()
+    ) -> None:
+        """``http_port``: where it looks for the answers to its challenges, in place of port 80.
+
+        ``beside``: what a command begins with that is to run in another network, without becoming another process.
+        """
         folder.mkdir()
         self.trusted = folder / "authority.pem"
         self.port, self.management, self.dns = free_port(), free_port(), free_port()
@@ -43,6 +48,7 @@ class Authority:
         }  # fmt: skip
         (folder / "pebble.json").write_text(json.dumps({"pebble": configuration}))
         self._folder = folder
+        self._beside = tuple(beside)
         self._processes: list[subprocess.Popen[bytes]] = []
 
     def start(self) -> None:
@@ -57,8 +63,8 @@ class Authority:
             "pebble", "-config", str(self._folder / "pebble.json"), "-dnsserver", f"127.0.0.1:{self.dns}", "-strict",
             environment=environment,
         )  # fmt: skip
-        _await(self.port)
-        _await(self.management)
+        _await(self._processes[-1], self.port)
+        _await(self._processes[-1], self.management)
 
     def root(self) -> x509.Certificate:
         """The certificate that all it gives lead to."""
@@ -76,15 +82,17 @@ class Authority:
 
     def _run(self, *command: str, environment: dict[str, str]) -> None:
         with (self._folder / f"{command[0]}.log").open("ab") as log:
-            self._processes.append(subprocess.Popen(command, stdout=log, stderr=log, env=environment))
+            self._processes.append(subprocess.Popen((*self._beside, *command), stdout=log, stderr=log, env=environment))
 
 
 @contextmanager
-def authority(folder: Path, http_port: int, *, account_needed: bool = False) -> Iterator[Authority]:
+def authority(
+    folder: Path, http_port: int, *, account_needed: bool = False, beside: Sequence[str] = ()
+) -> Iterator[Authority]:
     """A running one; the test is skipped where Pebble is not installed."""
     if not (shutil.which("pebble") and shutil.which("pebble-challtestsrv")):
         pytest.skip("there is no pebble (Debian package pebble)")
-    made = Authority(folder, http_port, account_needed=account_needed)
+    made = Authority(folder, http_port, account_needed=account_needed, beside=beside)
     try:
         made.start()
         yield made
@@ -100,12 +108,10 @@ def free_port() -> int:
     return port
 
 
-def _await(port: int) -> None:
+def _await(process: subprocess.Popen[bytes], port: int) -> None:
+    """Return when something in the process's network listens there (proc(5), /proc/net/tcp: 0A is LISTEN)."""
     deadline = time.monotonic() + START_SECONDS
-    while True:
-        try:
-            with socket.create_connection(("127.0.0.1", port), timeout=1):
-                return
-        except OSError:
-            assert time.monotonic() < deadline, "the authority did not start"
-            time.sleep(0.05)
+    sockets, place = Path(f"/proc/{process.pid}/net/tcp"), f"0100007F:{port:04X} 00000000:0000 0A"
+    while place not in sockets.read_text():
+        assert process.poll() is None and time.monotonic() < deadline, "the authority did not start"
+        time.sleep(0.05)

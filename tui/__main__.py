@@ -9,6 +9,7 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
+from appliance.host import screen
 from appliance.language import _, use
 from appliance.services import setup
 from appliance.services.paths import Paths
@@ -44,7 +45,9 @@ def main(arguments: list[str] | None = None) -> int:
         print(_("The console needs a terminal. Over SSH, give ssh the option -t."), file=sys.stderr)
         return 2
     log_elsewhere()
-    console = Console(paths, sign_in=given.sign_in, plain=given.plain)
+    console = Console(
+        paths, sign_in=given.sign_in, plain=given.plain, font=screen.characters(sys.stdin.fileno())
+    )  # fmt: skip
     # A virtual terminal has no mouse, and one that is asked to tell of it shows the answers as text.
     console.run(mouse=not console.plain)
     return console.return_code or 0

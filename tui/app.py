@@ -28,6 +28,7 @@ from tui.host import Host, ThisMachine
 from tui.page import key
 from tui.place import PLACES, Place
 from tui.screens import place
+from tui.widgets.qr import BLOCKS
 
 log = logging.getLogger(__name__)
 
@@ -54,10 +55,13 @@ class Console(App[None]):
 
     def __init__(
         self, paths: Paths, *, sign_in: bool = False, plain: bool | None = None, box: Box | None = None,
-        host: Host | None = None, now: Callable[[], float] = time.time,
+        host: Host | None = None, now: Callable[[], float] = time.time, font: frozenset[str] | None = None,
     ) -> None:  # fmt: skip
-        """``plain`` None takes the look that fits the terminal; ``sign_in`` asks who is there first."""
+        """``plain`` None takes the look that fits the terminal; ``sign_in`` asks who is there first; ``font`` are the
+        characters that the terminal can draw, None where it cannot tell."""
         self.plain = theme.is_plain() if plain is None else plain
+        self.shows_qr = not self.plain if font is None else font >= frozenset(BLOCKS)
+        """Whether a QR code can be drawn here."""
         super().__init__()
         self.paths = paths
         self.box: Box = ArchiverBox(paths) if box is None else box
@@ -67,14 +71,15 @@ class Console(App[None]):
         """What the title bar calls this box."""
         self.caller: api.Caller | None = None
         """Who signed in, where somebody has to."""
-        self._sign_in = sign_in
+        self.asks_who = sign_in
+        """Whether somebody has to sign in here."""
         self._pressed = now()
         for one in theme.THEMES:
             self.register_theme(one)
         self.theme = theme.PLAIN if self.plain else theme.DARK
         if self.plain:
             self.set_class(True, "-plain")
-            self._filters.append(theme.PlainScreen())
+            self._filters.append(theme.PlainScreen(font or frozenset()))
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
         """The style sheet's own variables."""
@@ -156,7 +161,7 @@ class Console(App[None]):
             return Away(error.message)
         if not lock.unlocked:
             return Unlock(lock)
-        if self._sign_in and self.caller is None:
+        if self.asks_who and self.caller is None:
             return SignIn()
         return Overview()
 
@@ -168,7 +173,7 @@ class Console(App[None]):
 
     def leave(self) -> None:
         """Sign out where somebody is signed in, else leave the console."""
-        if self._sign_in and self.caller is not None:
+        if self.asks_who and self.caller is not None:
             self.sign_out()
         else:
             self.exit()

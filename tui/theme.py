@@ -2,8 +2,8 @@
 
 The *plain* look is for Linux's own virtual terminals and for serial lines. It uses the 16 colours of the VGA palette,
 of which only the first eight serve as backgrounds, and only those characters that both the kernel's built-in font
-(code page 437) and Debian's console fonts (Lat15-*, Uni2-*) have. What other widgets draw beyond that is replaced on
-its way to the screen.
+(code page 437) and Debian's console fonts (Lat15-*, Uni2-*) have. What is drawn beyond that is replaced on its way to
+the screen, but for what the font of this very screen is known to have.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ THEMES: Final = (
 VARIABLES: Final = dict(THEMES[0].variables)
 """The style sheet's variables, for the moment before one of the themes is in force."""
 
-_REPLACED: Final = str.maketrans(
+_REPLACED: Final = (
     {
         "▐": "[", "▌": "]", "●": "•", "✓": "+", "✗": "x", "×": "x", "…": ".", "–": "-", "—": "-", "“": '"', "”": '"',
         "„": '"', "‘": "'", "’": "'", "‚": "'", "›": ">", "‹": "<", "╭": "┌", "╮": "┐", "╰": "└", "╯": "┘", "━": "─",
@@ -129,12 +129,23 @@ _REPLACED: Final = str.maketrans(
 class PlainScreen(LineFilter):
     """Makes of a line what a screen with 16 colours and a small font can show."""
 
+    def __init__(self, font: frozenset[str] = frozenset()) -> None:
+        """``font``: characters that the screen is known to draw. They stay as they are."""
+        super().__init__()
+        self._replaced = str.maketrans({one: plain for one, plain in _REPLACED.items() if one not in font})
+
     def apply(self, segments: list[Segment], background: Color) -> list[Segment]:  # noqa: ARG002
         """The line in plain characters and colours; its width stays. ``background`` is not needed."""
         return [
-            Segment(text.translate(_REPLACED), None if style is None else _sixteen(style), control)
+            Segment(self._plain(text), None if style is None else _sixteen(style), control)
             for text, style, control in segments
         ]
+
+    def _plain(self, text: str) -> str:
+        """As many characters, all plain; what is not finished ends in two dots where there is room for them."""
+        if ord("…") in self._replaced:
+            text = text.replace(" …", "..")
+        return text.translate(self._replaced)
 
 
 @lru_cache(4096)

@@ -2,28 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from datetime import datetime
 
-from appliance.language import _, current, ngettext
+from appliance.language import _, ngettext
+from appliance.services.sizes import number, size
 
-_UNITS = ("KB", "MB", "GB", "TB", "PB")
-
-
-def number(count: int) -> str:
-    """An integer with its thousands apart, as ``1,234``; in German ``1.234``."""
-    text = f"{count:,}"
-    return text.replace(",", ".") if current() == "de" else text
-
-
-def size(count: float) -> str:
-    """Bytes in the largest unit (of 1024) that leaves at least one, as ``3.4 MB``."""
-    if count < 1024:
-        return ngettext("{count} byte", "{count} bytes", int(count)).format(count=int(count))
-    power = min(int(math.log(count, 1024)), len(_UNITS))
-    value, unit = count / 1024**power, _UNITS[power - 1]
-    text = f"{value:.1f}" if value < 10 else f"{value:.0f}"
-    return f"{text.replace('.', ',') if current() == 'de' else text} {unit}"
+__all__ = ["ago", "moment", "number", "share", "size", "span"]
 
 
 def share(part: float, whole: float) -> str:

@@ -13,10 +13,10 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from markupsafe import Markup, escape
 
 from appliance.services.api import Person
+from appliance.services.sizes import number, size
 
 _ZONE_NAME = re.compile(r"[A-Za-z0-9_+-]{1,40}(/[A-Za-z0-9_+-]{1,40}){0,2}")
 _TYPED = re.compile(r"\s\s(?P<command>rclone .+?)(?:\s\s|\s(?=,)|$)|\s?(?P<url>https://[\w.]*example\.com[^\s;,]*)")
-_UNITS = ("bytes", "KB", "MB", "GB", "TB", "PB")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
@@ -29,23 +29,6 @@ def zone_of(name: str) -> tzinfo | None:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
         return None
-
-
-def size(count: int) -> str:
-    """Bytes in the largest unit (of 1024) that leaves at least one, as ``3.4 MB``."""
-    value = float(count)
-    for unit in _UNITS:
-        if value < 1024 or unit == _UNITS[-1]:
-            break
-        value /= 1024
-    if unit == "bytes":
-        return "1 byte" if count == 1 else f"{count} bytes"
-    return f"{value:.1f} {unit}" if value < 10 else f"{value:.0f} {unit}"
-
-
-def number(count: int) -> str:
-    """An integer with its thousands apart, as ``1,234``."""
-    return f"{count:,}"
 
 
 def plural(count: int, one: str, many: str = "") -> str:
@@ -196,6 +179,16 @@ def advice(text: str) -> Markup:
     return Markup("").join([*parts, linked(text[at:])]).strip()
 
 
+def coded(text: str) -> Markup:
+    """A sentence whose commands stand between backticks, with each as code."""
+    parts = text.split("`")
+    if len(parts) % 2 == 0:  # one that has no other
+        return escape(text)
+    return Markup("").join(
+        Markup("<code>{}</code>").format(part) if number % 2 else escape(part) for number, part in enumerate(parts)
+    )
+
+
 FILTERS: dict[str, Callable[..., Any]] = {
     "size": size,
     "number": number,
@@ -212,5 +205,6 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "narrowed": narrowed,
     "linked": linked,
     "advice": advice,
+    "coded": coded,
     "plus": quote_plus,
 }

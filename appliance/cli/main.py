@@ -16,6 +16,7 @@ from appliance import __version__
 from appliance.cli.alarms import alarms, health
 from appliance.cli.compacting import compact
 from appliance.cli.console import console
+from appliance.cli.directories import directory
 from appliance.cli.doctor import doctor
 from appliance.cli.keys import lock, slot, unlock
 from appliance.cli.mailboxes import mailbox
@@ -115,6 +116,7 @@ def serve(
 
 main.add_command(mailbox)
 main.add_command(user)
+main.add_command(directory)
 main.add_command(lock)
 main.add_command(unlock)
 main.add_command(slot)

@@ -12,7 +12,7 @@ import click
 from appliance.cli.following import follow
 from appliance.cli.output import errors_in_words, say, with_json
 from appliance.cli.state import State
-from appliance.errors import MailkeepError, UsageError
+from appliance.errors import LockedError, MailkeepError, UsageError
 from appliance.files import FILES, replace_file
 from appliance.language import LANGUAGES
 from appliance.services import api
@@ -143,18 +143,26 @@ def token(state: State, remove: bool, as_json: bool) -> None:
 @click.pass_obj
 @errors_in_words
 def support_bundle(state: State, out: Path, as_json: bool) -> None:
-    """Write one file for whoever is to help: versions, logs, numbers, settings without secrets. Never mail or names."""
+    """Write one file for whoever is to help: versions, logs, numbers, settings without secrets. Never mail or names.
+
+    Of a locked archive it holds what can be told without the key.
+    """
+    note = ""
     with state.box() as box:
-        job = follow(box, box.call("support_begin", api.JobInfo), unit="parts")
-        _head, chunks = box.stream("support_download", id=job.id)
+        try:
+            job = follow(box, box.call("support_begin", api.JobInfo), unit="parts")
+            _head, chunks = box.stream("support_download", id=job.id)
+            note = job.message
+        except LockedError:
+            _head, chunks = box.stream("support_write")
         content = b"".join(chunks)
     try:
         replace_file(FILES, out, content, 0o600)
     except OSError as error:
         raise MailkeepError(f"{out} cannot be written: {error.strerror}.") from error
     if as_json:
-        return say({"file": str(out), "bytes": len(content), "note": job.message})
-    click.echo(f"{out} ({size(len(content))}). Look through it before you hand it on. {job.message}".rstrip())
+        return say({"file": str(out), "bytes": len(content), "note": note})
+    click.echo(f"{out} ({size(len(content))}). Look through it before you hand it on. {note}".rstrip())
     return None
 
 

@@ -1,4 +1,4 @@
-"""A remote's options as they are typed: ``KEY=VALUE``, secrets from a file or from standard input."""
+"""Options of a remote or a directory as they are typed: ``KEY=VALUE``, secrets from a file or from standard input."""
 
 from __future__ import annotations
 

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 import click
 
 from appliance.cli.following import Box, show
+from appliance.cli.options import read_options
 from appliance.cli.output import errors_in_words, moment, say, table, with_json
-from appliance.cli.remote_options import read_options
 from appliance.cli.state import State
 from appliance.cloud.backends import BACKENDS
 from appliance.errors import UsageError

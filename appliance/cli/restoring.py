@@ -13,8 +13,8 @@ from pathlib import Path
 import click
 
 from appliance.cli.following import show
+from appliance.cli.options import read_options
 from appliance.cli.output import errors_in_words, say, with_json
-from appliance.cli.remote_options import read_options
 from appliance.cli.restore_output import rate, shown, tell_end, tell_generations, tell_prepared, tell_status
 from appliance.cli.state import State
 from appliance.cloud.backends import check_config

@@ -13,6 +13,8 @@ import msgspec
 
 from appliance.cloud.remote import Remote, Room
 from appliance.errors import MailkeepError
+from appliance.framing import Failure, failure_of
+from appliance.language import later
 
 PROBE_SIZE: Final = 4 * 1024 * 1024
 
@@ -27,6 +29,8 @@ class RemoteTest(msgspec.Struct, frozen=True):
     bytes_per_second_down: float = 0.0
     room: Room = Room()
     words: str = ""
+    failure: Failure | None = None
+    """The error that ended it, if one did."""
 
     @property
     def passed(self) -> bool:
@@ -52,16 +56,16 @@ def test_remote(remote: Remote, *, size: int = PROBE_SIZE) -> RemoteTest:
         down = size / (time.monotonic() - started)
         if back != data:
             return _ended(
-                remote, name, result, "What came back is not what was written: this remote cannot be relied on."
+                remote, name, result, later("What came back is not what was written: this remote cannot be relied on.")
             )
         result = msgspec.structs.replace(result, read=True, bytes_per_second_down=down)
         remote.delete(name)
         result = msgspec.structs.replace(result, deleted=True)
         return msgspec.structs.replace(
-            result, room=remote.room(), words="A probe was written, read back, compared and deleted."
+            result, room=remote.room(), words=later("A probe was written, read back, compared and deleted.")
         )
     except MailkeepError as error:
-        return _ended(remote, name, result, error.message)
+        return _ended(remote, name, msgspec.structs.replace(result, failure=failure_of(error)), error.message)
 
 
 test_remote.__test__ = False  # type: ignore[attr-defined]  # pytest collects what is called test_

@@ -229,11 +229,16 @@ class _Replication:
                 )
             )
 
+    def _placed(self) -> Iterator[Placed]:
+        """All that the generation keeps in objects which files share."""
+        yield from self._contents
+        yield from (one for one in (self._settings, self._box) if one is not None)
+        yield from self._snapshot.files if self._snapshot is not None else ()
+
     def merge_small(self) -> None:
         """Put what is in small objects, or in objects most of which is not needed any more, into large ones."""
-        alone = [one for one in (self._settings, self._box) if one is not None]
         shown = self._snapshot.files if self._snapshot is not None else ()
-        within = in_objects([*self._contents, *alone, *shown])
+        within = in_objects(self._placed())
         lost = {one.object for one in self._still_lost()}
         small = [
             placed for name, placed in within.items() if name not in lost and sum(one.size for one in placed) < SMALL
@@ -359,6 +364,7 @@ class _Replication:
                 copied=self._copied,
                 locked=self._locked,
                 collected=self._collected or self._run.now,
+                objects=len({one.object for one in self._placed()} | {manifest.keyring, manifest.inventory}) + 1,
             ),
             bad={one.object for one in self._still_lost()},
         )

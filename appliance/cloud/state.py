@@ -58,6 +58,7 @@ class Remembered(msgspec.Struct, frozen=True):
     copied: int = 0  # microseconds: when settings or box files were last copied
     locked: int = 0  # microseconds: when a manifest was last locked
     collected: int = 0  # microseconds: when objects that nobody needs were last looked for
+    objects: int = 0  # that this generation needs: those of its files, keyring, inventory and manifest
 
 
 class State:

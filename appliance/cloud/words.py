@@ -22,17 +22,10 @@ from appliance.errors import (
     RemoteFullError,
     UnavailableError,
 )
+from appliance.language import later
 
 LONGEST_DETAIL: Final = 300
 """Characters of rclone's own words at the end of a sentence."""
-
-_RETRIED: Final = "Everything is safe on this box; it is tried again by itself."
-_SEE: Final = "Everything is safe on this box, but nothing goes to this remote until that is put right."
-
-_FULL: Final = (
-    "has no room left, or its quota is used up. Make room there or buy more; everything is safe on this box, and "
-    "replication goes on from where it was."
-)
 
 # In the order in which they are looked for: a rate limit is called a quota by some, and a full disk a denial by others.
 _KINDS: Final[tuple[tuple[str, type[MailkeepError], str], ...]] = (
@@ -40,7 +33,10 @@ _KINDS: Final[tuple[tuple[str, type[MailkeepError], str], ...]] = (
         r"rate ?limit|slow ?down|too many requests|\b429\b|throttl|activitylimitreached|uploadlimitexceeded"
         r"|dailylimitexceeded|quota exceeded for quota metric|too_many_write_operations|serverbusy",
         UnavailableError,
-        f"takes no more for the moment: it limits how much may be sent in a while. {_RETRIED}",
+        later(
+            "The remote “{name}” takes no more for the moment: it limits how much may be sent in a while. Everything "
+            "is safe on this box; it is tried again by itself. ({detail})"
+        ),
     ),
     (
         r"storagequotaexceeded|quota ?exceeded|quotalimitreached|insufficient_space|insufficient ?storage|\b507\b"
@@ -48,75 +44,117 @@ _KINDS: Final[tuple[tuple[str, type[MailkeepError], str], ...]] = (
         r"|no_space_on_filesystem|quota has been|over quota|storage limit|disc quota|disk quota|status_disk_full"
         r"|teamdrivefilelimitexceeded|accountproblem|overdraft|remaining disk space",
         RemoteFullError,
-        _FULL,
+        later(
+            "The remote “{name}” has no room left, or its quota is used up. Make room there or buy more; everything is "
+            "safe on this box, and replication goes on from where it was. ({detail})"
+        ),
     ),
     (
         r"requesttimetooskewed|too skewed|request has expired|clock skew",
         RemoteDeniedError,
-        f"refuses requests because its clock and this box's differ. Set this box's clock right (NTP). {_SEE}",
+        later(
+            "The remote “{name}” refuses requests because its clock and this box's differ. Set this box's clock "
+            "right (NTP). Everything is safe on this box, but nothing goes to this remote until that is put right. "
+            "({detail})"
+        ),
     ),
     (
         r"x509:|certificate|tls: |server gave http response to https client",
         RemoteDeniedError,
-        f"cannot be trusted: its TLS certificate does not fit. Check the address, and on both sides the date. {_SEE}",
+        later(
+            "The remote “{name}” cannot be trusted: its TLS certificate does not fit. Check the address, and on both "
+            "sides the date. Everything is safe on this box, but nothing goes to this remote until that is put "
+            "right. ({detail})"
+        ),
     ),
     (
         r"knownhosts: key|host key|pinned host",
         RemoteDeniedError,
-        "shows another SSH host key than before. Somebody may be in between, or the server was set up anew; if it was, "
-        f"remove “host_keys” from the remote's settings. {_SEE}",
+        later(
+            "The remote “{name}” shows another SSH host key than before. Somebody may be in between, or the server "
+            "was set up anew; if it was, remove “host_keys” from the remote's settings. Everything is safe on this "
+            "box, but nothing goes to this remote until that is put right. ({detail})"
+        ),
     ),
     (
         r"nosuchbucket|bucket does not exist|containernotfound|container not found|bucket not found",
         NotFoundError,
-        "has no such bucket, and it could not be made. Check its name and region, or create it there.",
+        later(
+            "The remote “{name}” has no such bucket, and it could not be made. Check its name and region, or create "
+            "it there. ({detail})"
+        ),
     ),
     (
         r"invalid_grant|token expired|empty token|expired_access_token|invalid_access_token|token.*(invalid|revoked)"
         r"|couldn't fetch token|oauth2",
         RemoteDeniedError,
-        f"does not accept the sign-in any more. Run rclone authorize again and paste the new token. {_SEE}",
+        later(
+            "The remote “{name}” does not accept the sign-in any more. Run rclone authorize again and paste the new "
+            "token. Everything is safe on this box, but nothing goes to this remote until that is put right. "
+            "({detail})"
+        ),
     ),
     (
         r"invalidaccesskeyid|signaturedoesnotmatch|authenticationfailed|unable to authenticate|\b401\b|unauthorized"
         r"|bad_auth_token|expired_auth_token|invalid_client|logon.?failure|login incorrect|invalid credentials"
         r"|nocredentialproviders|no ec2 imds role|failed to refresh cached credentials|bad username or password",
         RemoteDeniedError,
-        "does not accept the credentials. Check user or key, and the password or secret as it is (not as rclone "
-        f"obscure prints it). {_SEE}",
+        later(
+            "The remote “{name}” does not accept the credentials. Check user or key, and the password or secret as "
+            "it is (not as rclone obscure prints it). Everything is safe on this box, but nothing goes to this "
+            "remote until that is put right. ({detail})"
+        ),
     ),
     (
         r"accessdenied|access denied|access_denied|permission denied|\b403\b|forbidden|authorizationfailure"
         r"|insufficient ?permission|not authorized|no_write_permission|operation not permitted|read-only file system",
         RemoteDeniedError,
-        "does not allow this. Check the credentials, and that they may list, read, write and delete in that folder. "
-        f"{_SEE}",
+        later(
+            "The remote “{name}” does not allow this. Check the credentials, and that they may list, read, write and "
+            "delete in that folder. Everything is safe on this box, but nothing goes to this remote until that is "
+            "put right. ({detail})"
+        ),
     ),
     (
         r"didn't find backend|failed to create file system|couldn't find|unable to get drive_id|unsupported protocol"
         r"|couldn't parse|is a file not a directory|invalid character|need .* to be set|not configured|missing .* in",
         RemoteDeniedError,
-        f"cannot be used with these settings. {_SEE}",
+        later(
+            "The remote “{name}” cannot be used with these settings. Everything is safe on this box, but nothing "
+            "goes to this remote until that is put right. ({detail})"
+        ),
     ),
     (
         r"no such host|server misbehaving|name resolution",
         UnavailableError,
-        f"has a name that cannot be found. Is it spelled right, and does this box have a name server? {_RETRIED}",
+        later(
+            "The remote “{name}” has a name that cannot be found. Is it spelled right, and does this box have a name "
+            "server? Everything is safe on this box; it is tried again by itself. ({detail})"
+        ),
     ),
     (
         r"connection refused|no route to host|network is unreachable|i/o timeout|deadline exceeded|timed? ?out",
         UnavailableError,
-        f"does not answer. {_RETRIED}",
+        later(
+            "The remote “{name}” does not answer. Everything is safe on this box; it is tried again by itself. "
+            "({detail})"
+        ),
     ),
     (
         r"\b50[0234]\b|service unavailable|bad gateway|gateway timeout|internal ?(server ?)?error|serviceunavailable",
         UnavailableError,
-        f"is busy, or has trouble of its own. {_RETRIED}",
+        later(
+            "The remote “{name}” is busy, or has trouble of its own. Everything is safe on this box; it is tried "
+            "again by itself. ({detail})"
+        ),
     ),
     (
         r"connection reset|broken pipe|connection lost|unexpected eof|\beof\b|connection closed",
         UnavailableError,
-        f"broke the connection off. {_RETRIED}",
+        later(
+            "The remote “{name}” broke the connection off. Everything is safe on this box; it is tried again by "
+            "itself. ({detail})"
+        ),
     ),
 )
 
@@ -137,11 +175,18 @@ def explain(config: RemoteConfig, status: int, text: str) -> MailkeepError:
     if len(detail) > LONGEST_DETAIL:
         detail = detail[: LONGEST_DETAIL - 1] + "…"
     if status == 404 and "bucket" not in said:
-        return NotFoundError(f"There is no such object on the remote “{config.name}”.")
+        return NotFoundError(later("There is no such object on the remote “{name}”."), name=config.name)
     for pattern, kind, sentence in _KINDS:
         if re.search(pattern, said):
-            return kind(f"The remote “{config.name}” {sentence} ({detail})")
-    return UnavailableError(f"The remote “{config.name}” did not do what was asked. {_RETRIED} ({detail})")
+            return kind(sentence, name=config.name, detail=detail)
+    return UnavailableError(
+        later(
+            "The remote “{name}” did not do what was asked. Everything is safe on this box; it is tried again by "
+            "itself. ({detail})"
+        ),
+        name=config.name,
+        detail=detail,
+    )
 
 
 def says_nothing(text: str) -> bool:
@@ -152,7 +197,13 @@ def says_nothing(text: str) -> bool:
 
 def full(config: RemoteConfig) -> RemoteFullError:
     """The error where a remote did not say so, and has less room than is needed."""
-    return RemoteFullError(f"The remote “{config.name}” {_FULL}")
+    return RemoteFullError(
+        later(
+            "The remote “{name}” has no room left, or its quota is used up. Make room there or buy more; everything is "
+            "safe on this box, and replication goes on from where it was."
+        ),
+        name=config.name,
+    )
 
 
 def explain_refused_deletion(config: RemoteConfig, status: int, text: str) -> MailkeepError:

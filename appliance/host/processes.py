@@ -47,7 +47,7 @@ def of(data: Path, proc: Path = Path("/proc")) -> tuple[Process, ...]:
 def _part(command: Sequence[str], data: Path, place: Path) -> str:
     """Which part of the product the command line is; empty for one of another folder or another program."""
     folder = _after("--data", command) or str(Path(_after("--keyring", command)).parent)
-    if folder == "." or (place / "cwd").readlink() / folder != data.absolute():
+    if folder == "." or _absolute(folder, place) != data.absolute():
         return ""
     if "serve" in command:
         return "supervisor"
@@ -57,6 +57,11 @@ def _part(command: Sequence[str], data: Path, place: Path) -> str:
     if module == "webadmin" and "--redirect-to" in command:
         return "redirect"
     return _MODULES.get(module, "")
+
+
+def _absolute(folder: str, place: Path) -> Path:
+    """Where a folder of a command line is. One that gave up its dumps shows its working folder to root only."""
+    return Path(folder) if Path(folder).is_absolute() else (place / "cwd").readlink() / folder
 
 
 def _after(option: str, command: Sequence[str]) -> str:

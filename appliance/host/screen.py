@@ -33,8 +33,8 @@ Ask = Callable[[int, int, Table], object]
 """ioctl(2) on a file descriptor. Raises OSError."""
 
 
-def draws(characters: str, terminal: int, ask: Ask = fcntl.ioctl) -> bool | None:
-    """Whether the terminal's font has all these characters; None where it is no virtual terminal, which cannot tell.
+def characters(terminal: int, ask: Ask = fcntl.ioctl) -> frozenset[str] | None:
+    """What the terminal's font can draw; None where it is no virtual terminal, which cannot tell.
 
     ``terminal`` is an open file descriptor.
     """
@@ -44,4 +44,4 @@ def draws(characters: str, terminal: int, ask: Ask = fcntl.ioctl) -> bool | None
         ask(terminal, GIO_UNIMAP, table)
     except OSError:
         return None
-    return {ord(one) for one in characters} <= {pairs[place].unicode for place in range(table.entry_ct)}
+    return frozenset(chr(pairs[place].unicode) for place in range(table.entry_ct))

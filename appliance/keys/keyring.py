@@ -26,6 +26,7 @@ from appliance.keys.envelope import KEY_SIZE, MailboxKeyPair, unwrap, wrap
 from appliance.keys.mailbox_keys import Grants, UnlockedMailbox
 from appliance.keys.management import NewMailbox, NewToken, SlotInfo, SlotKind, TokenInfo
 from appliance.keys.stored import Argon2, KeyringData, KeyringFile, MailboxKeys, Slot, aad, purpose_key
+from appliance.language import later
 
 KEYRING_MODE = 0o640
 """The agent writes the file; the archive's other processes, its group, read public keys in it."""
@@ -162,14 +163,16 @@ class Keyring:
 
     def unlock_with_passphrase(self, passphrase: str) -> Unlocked:
         """Raises KeyringError where it does not fit."""
-        return self._unlock("passphrase", slots.spelled(passphrase), "The passphrase is not right.")
+        return self._unlock("passphrase", slots.spelled(passphrase), later("The passphrase is not right."))
 
     def unlock_with_recovery_key(self, text: str) -> Unlocked:
         """Raises KeyringError where it is mistyped or does not fit."""
         return self._unlock(
             "recovery",
             recovery.from_text(text),
-            "The recovery key is well-formed, but belongs to another archive, or a newer one has taken its place.",
+            later(
+                "The recovery key is well-formed, but belongs to another archive, or a newer one has taken its place."
+            ),
         )
 
     def unlock_with_keyfile(self, path: Path) -> Unlocked:
@@ -319,7 +322,9 @@ class Unlocked:
         if begun is None:
             raise UsageError("No new recovery key waits to be confirmed. Begin again.")
         if not hmac.compare_digest(secret, begun):
-            raise KeyringError("That is not the new recovery key. The one before stays in force; type the new one.")
+            raise KeyringError(
+                later("That is not the new recovery key. The one before stays in force; type the new one.")
+            )
         with self._lock:
             data = self._stored()
             slot = slots.make(data.archive, data.slots, "recovery", secret, self._appliance_key)

@@ -14,6 +14,7 @@ from mnemonic import Mnemonic
 
 from appliance.errors import KeyringError
 from appliance.keys import crockford
+from appliance.language import later
 
 SECRET_SIZE = 22
 _CHECK_SIZE = 3
@@ -56,16 +57,20 @@ def _from_words(typed: list[str]) -> bytes:
         value = _numbers().get(word.lower()[:_TELLING_LETTERS])
         if value is None:
             raise KeyringError(
-                f"“{word}”, word {place + 1}, is none of a recovery key's. Compare it with the one written down."
+                later("“{word}”, word {place}, is none of a recovery key's. Compare it with the one written down."),
+                word=word,
+                place=place + 1,
             )
         number = number << _WORD_BITS | value
     if len(typed) != _WORDS:
         raise KeyringError(
-            f"A recovery key has {_WORDS} words; these are {len(typed)}. Compare them with those written down."
+            later("A recovery key has {count} words; these are {typed}. Compare them with those written down."),
+            count=_WORDS,
+            typed=len(typed),
         )
     secret = (number >> _WORD_CHECK_BITS).to_bytes(SECRET_SIZE, "big")
     if _word_check(secret) != number & 2**_WORD_CHECK_BITS - 1:
-        raise KeyringError("The recovery key has a slip in it. Compare it with the one written down.")
+        raise KeyringError(later("The recovery key has a slip in it. Compare it with the one written down."))
     return secret
 
 
@@ -81,19 +86,28 @@ def _from_groups(text: str) -> bytes:
         value = crockford.ALPHABET.find(digit)
         if value < 0:
             raise KeyringError(
-                f"The recovery key has {digit!r} in its group {place // _GROUP + 1}, which no recovery key has. "
-                "Compare it with the one written down."
+                later(
+                    "The recovery key has “{letter}” in its group {group}, which no recovery key has. Compare it with "
+                    "the one written down."
+                ),
+                letter=digit,
+                group=place // _GROUP + 1,
             )
         number = number << crockford.BITS | value
     if len(digits) != _CHARACTERS:
         raise KeyringError(
-            f"A recovery key has {_CHARACTERS} letters and digits, or {_WORDS} words; this one has {len(digits)} "
-            "letters and digits. Compare it with the one written down."
+            later(
+                "A recovery key has {count} letters and digits, or {words} words; this one has {typed} letters and "
+                "digits. Compare it with the one written down."
+            ),
+            count=_CHARACTERS,
+            words=_WORDS,
+            typed=len(digits),
         )
     data = number.to_bytes(SECRET_SIZE + _CHECK_SIZE, "big")
     secret = data[:SECRET_SIZE]
     if _check(secret) != data[SECRET_SIZE:]:
-        raise KeyringError("The recovery key has a slip in it. Compare it with the one written down.")
+        raise KeyringError(later("The recovery key has a slip in it. Compare it with the one written down."))
     return secret
 
 

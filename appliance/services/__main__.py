@@ -168,6 +168,7 @@ def run_archiver(paths: Paths, duty: Duty) -> None:
     roller.start()
     dispatcher.timestamping.start()
     dispatcher.certificates.start()
+    dispatcher.directories.start()
     dispatcher.compactions.start()
     dispatcher.replicas.start()
     dispatcher.trends.start()

@@ -31,12 +31,16 @@ class Watch(Repeating):
 
 
 class Alarming:
-    """The services of one open archive, and its watch; ``look`` observes all and brings the alarms up to date."""
+    """The services of one open archive, and its watch.
 
-    def __init__(self, archive: Archive, look: Callable[[], api.Status]) -> None:
+    ``now`` looks at everything, which brings the alarms up to date; ``lately`` does so if nobody has just done it.
+    """
+
+    def __init__(self, archive: Archive, *, now: Callable[[], api.Status], lately: Callable[[], api.Status]) -> None:
         self._archive = archive
-        self._look = look
-        self._watch = Watch(look)
+        self._now = now
+        self._lately = lately
+        self._watch = Watch(lately)
 
     def start(self) -> None:
         """Begin to look, and to remember what is found."""
@@ -54,10 +58,11 @@ class Alarming:
             "watch_set": self.set,
         }  # fmt: skip
 
-    def alarms(self, principal: Principal) -> api.AlarmPage:
-        """The alarms that stand now, and those that are over."""
+    def alarms(self, principal: Principal, *, recent: bool = False) -> api.AlarmPage:
+        """The alarms that stand, and those that are over; those of a recent look will do for who asks again and
+        again."""
         principal.require("admin")
-        return page(self._look().alarms, self._archive.alarms.book.over, self._names())
+        return page((self._lately() if recent else self._now()).alarms, self._archive.alarms.book.over, self._names())
 
     def acknowledge(self, principal: Principal, *, id: str) -> api.Alarm:
         """Say that the caller has seen an alarm and deals with it. Raises NotFoundError where it is over."""

@@ -10,6 +10,8 @@ from typing import Literal
 
 import msgspec
 
+from appliance.framing import Failure
+
 Role = Literal["user", "auditor", "admin"]
 Sort = Literal["date", "date-asc", "relevance"]
 
@@ -353,6 +355,7 @@ class ReplicaState(msgspec.Struct, frozen=True):
     state: Literal["new", "current", "behind", "failing", "paused", "superseded"]
     interval: int = 300  # seconds
     reached_at: int | None = None  # everything confirmed before is there
+    first_at: int | None = None  # when that was first so
     lag_seconds: float = 0.0  # since then; 0 where nothing has come in since
     waiting: int = 0  # messages that are not there yet
     waiting_bytes: int = 0
@@ -361,6 +364,7 @@ class ReplicaState(msgspec.Struct, frozen=True):
     epoch: int = 0
     generation: int = 0
     records: int = 0  # in that generation
+    objects: int = 0  # that it needs there
     free: int | None = None  # bytes on the remote, where it tells
     used: int | None = None
     trouble: str = ""  # why the last run failed, or why nothing is written there any more
@@ -410,6 +414,8 @@ class RemoteTested(msgspec.Struct, frozen=True):
     down: float
     free: int | None
     words: str
+    failure: Failure | None = None
+    """The error that ended it, for who tells of it in another language than English."""
 
 
 class ReplicationSettings(msgspec.Struct, frozen=True):
@@ -553,6 +559,8 @@ class JobInfo(msgspec.Struct, frozen=True):
     started_at: int = 0
     finished_at: int | None = None
     download: str = ""  # file name, when there is something to fetch
+    failure: Failure | None = None
+    """The error that it failed with, for who tells of it in another language than English."""
 
 
 class LockState(msgspec.Struct, frozen=True):
@@ -665,3 +673,58 @@ class Finding(msgspec.Struct, frozen=True):
     state: Literal["ok", "warning", "problem"]
     text: str
     mend: str = ""
+
+
+class DirectoryCounts(msgspec.Struct, frozen=True):
+    """What became of a directory's entries. ``disabled`` are users whose entry is listed no more; all others are
+    entries, each counted once: ``left_out`` could not be taken, ``excluded`` are not wanted."""
+
+    created: int
+    changed: int
+    unchanged: int
+    refused: int
+    disabled: int
+    left_out: int
+    excluded: int
+
+
+class DirectoryInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """A directory that users come from. Times are seconds; ``trouble`` says why the last try did not work."""
+
+    name: str
+    kind: str
+    options: tuple[RemoteOption, ...]
+    interval: int
+    signs_in: bool
+    users: int
+    synchronised_at: int | None
+    next_at: int | None
+    trouble: str
+    result: DirectoryCounts | None
+
+
+class DirectoryCheck(msgspec.Struct, frozen=True):
+    """One thing that a test of a directory looked at."""
+
+    what: str
+    state: Literal["ok", "warning", "problem"]
+    text: str
+
+
+class DirectoryStep(msgspec.Struct, frozen=True):
+    """What became of one entry, or would become of it."""
+
+    what: Literal["created", "changed", "unchanged", "refused", "disabled", "left-out"]
+    name: str
+    text: str
+
+
+class DirectorySynchronised(msgspec.Struct, frozen=True):
+    """What a synchronisation did, or would do; ``waits`` says why it waits for a person's word. ``losing`` are those
+    who could sign in before and cannot afterwards."""
+
+    counts: DirectoryCounts
+    steps: tuple[DirectoryStep, ...]
+    words: str
+    waits: str = ""
+    losing: int = 0

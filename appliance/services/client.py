@@ -248,7 +248,7 @@ class ArchiveClient:
 
     async def status(self, token: str) -> api.Status:
         """The numbers of the status page (administrators)."""
-        return await self._call("status", api.Status, token)
+        return await self._call("status", api.Status, token, recent=True)
 
     async def mailboxes(self, token: str) -> tuple[api.MailboxInfo, ...]:
         """All mailboxes."""
@@ -370,6 +370,46 @@ class ArchiveClient:
         return await self._call("audit", api.AuditPage, token, find=find, offset=offset, limit=limit)
 
     # -- replicas ---------------------------------------------------------------------------------------------
+
+    async def directories(self, token: str) -> tuple[api.DirectoryInfo, ...]:
+        """All directories that users come from, by name."""
+        return await self._call("directories", tuple[api.DirectoryInfo, ...], token)
+
+    async def directory_add(
+        self, token: str, *, name: str, kind: str, options: Mapping[str, str], interval: int, signs_in: bool
+    ) -> api.DirectoryInfo:
+        """A new directory. Raises ConflictError for a name that is taken."""
+        return await self._call(
+            "directory_add", api.DirectoryInfo, token, name=name, kind=kind, options=options, interval=interval,
+            signs_in=signs_in,
+        )  # fmt: skip
+
+    async def directory_change(
+        self, token: str, *, name: str, options: Mapping[str, str], interval: int, signs_in: bool
+    ) -> api.DirectoryInfo:
+        """Change its settings; of the options those that are given."""
+        return await self._call(
+            "directory_change", api.DirectoryInfo, token, name=name, options=options, interval=interval,
+            signs_in=signs_in,
+        )  # fmt: skip
+
+    async def directory_remove(self, token: str, *, name: str) -> None:
+        """Take nothing from there any more."""
+        await self._call("directory_remove", None, token, name=name)
+
+    async def directory_test(self, token: str, *, name: str) -> tuple[api.DirectoryCheck, ...]:
+        """Try everything that a synchronisation needs."""
+        return await self._call("directory_test", tuple[api.DirectoryCheck, ...], token, name=name)
+
+    async def directory_sync_begin(self, token: str, *, name: str, dry_run: bool, confirmed: bool) -> api.JobInfo:
+        """Begin to make users as they are there; with ``dry_run`` only to find out what that would change."""
+        return await self._call(
+            "directory_sync_begin", api.JobInfo, token, name=name, dry_run=dry_run, confirmed=confirmed
+        )
+
+    async def directory_synchronised(self, token: str, *, id: str) -> api.DirectorySynchronised:
+        """What a finished synchronisation did."""
+        return await self._call("directory_synchronised", api.DirectorySynchronised, token, id=id)
 
     async def remotes(self, token: str) -> tuple[api.RemoteInfo, ...]:
         """All remotes, by name, with how far they are."""
@@ -498,7 +538,7 @@ class ArchiveClient:
 
     async def alarms(self, token: str) -> api.AlarmPage:
         """The alarms that stand, and those that are over."""
-        return await self._call("alarms", api.AlarmPage, token)
+        return await self._call("alarms", api.AlarmPage, token, recent=True)
 
     async def alarm_acknowledge(self, token: str, *, id: str) -> api.Alarm:
         """Say that somebody has seen an alarm. Raises NotFoundError where it is over."""

@@ -24,6 +24,7 @@ from appliance.errors import (
 )
 from appliance.ingest.system_log import SYSTEM_MAILBOX
 from appliance.keys.agent_client import AgentKeys
+from appliance.language import later
 from appliance.services import api
 from appliance.services.archive import Archive
 from appliance.services.compactor import make_beside, make_here
@@ -134,7 +135,9 @@ class Compactions:
             progress.result = done = self._work(principal, steps, progress)
             return _in_words(done)
 
-        return self._jobs.begin(principal, KIND, "Compaction", work, what=what or "all mailboxes", shared_with="admin")
+        return self._jobs.begin(
+            principal, KIND, later("Compaction"), work, what=what or "all mailboxes", shared_with="admin"
+        )
 
     def _work(self, principal: Principal, steps: Sequence[Step], progress: Progress) -> Compacted:
         total = sum(step.size for step in steps)

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import msgspec
 
 from appliance.errors import ForbiddenError
+from appliance.language import later
 from appliance.services import api, mailboxes
 from appliance.services.archive import Archive
 from appliance.services.identity import Identity
@@ -55,7 +56,9 @@ class ConsoleServices:
         signed_in = self._identity.sign_in(address=address, password=password, totp=totp, client=CLIENT)
         if "admin" not in signed_in.caller.roles:
             self._identity.sign_out(self._identity.principal(signed_in.token, CLIENT))
-            raise ForbiddenError("Only administrators sign in here. Your own mail is on the web page of this box.")
+            raise ForbiddenError(
+                later("Only administrators sign in here. Your own mail is on the web page of this box.")
+            )
         return signed_in
 
     def sign_out(self, principal: Principal) -> None:

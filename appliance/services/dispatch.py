@@ -16,7 +16,6 @@ from appliance.services import (
     mailboxes,
     reading,
     searching,
-    status,
     users,
 )
 from appliance.services.archive import Archive
@@ -24,12 +23,14 @@ from appliance.services.calling import Service
 from appliance.services.certificates.managing import Certificates
 from appliance.services.compacting import Compactions
 from appliance.services.console import ConsoleServices
+from appliance.services.directories.managing import Directories
 from appliance.services.doctoring.service import Examinations
 from appliance.services.exporting import Exports
 from appliance.services.health import health
 from appliance.services.identity import Identity
 from appliance.services.jobs import Jobs
 from appliance.services.local import LocalServices
+from appliance.services.looking import Looking
 from appliance.services.metrics import Metrics
 from appliance.services.notifying.services import Notifications
 from appliance.services.paths import Paths
@@ -50,7 +51,6 @@ _OF_THE_ARCHIVE: Mapping[str, Callable[..., Any]] = {
     "message_html": reading.message_html,
     "part": reading.part,
     "original": reading.original,
-    "status": status.status,
     "mailboxes": mailboxes.mailboxes,
     "mailbox_create": mailboxes.mailbox_create,
     "mailbox_change": mailboxes.mailbox_change,
@@ -76,8 +76,6 @@ _OF_THE_ARCHIVE: Mapping[str, Callable[..., Any]] = {
 }
 """Services that need nothing but the archive and the caller."""
 
-_SYSTEM = Principal(id="system", roles=frozenset({"admin"}))
-
 LONGEST_CLIENT = 64
 """Characters of a browser's address: an IPv6 address with its zone is shorter."""
 
@@ -95,12 +93,14 @@ class Dispatcher:
         self.compactions = Compactions(archive, jobs)
         self.replicas = Replicas(archive)
         self.certificates = Certificates(archive, jobs)
+        self.directories = Directories(archive, jobs)
         examinations = Examinations(archive, jobs, self.replicas)
-        self.trends = Trends(archive)
-        self.alarming = alarming.Alarming(archive, lambda: status.status(archive, _SYSTEM))
-        self.notifications = Notifications(archive)
-        metrics = Metrics(archive, jobs)
-        support = Support(archive, jobs)
+        looking = Looking(archive)
+        self.trends = Trends(looking)
+        self.alarming = alarming.Alarming(archive, now=looking.now, lately=looking.lately)
+        self.notifications = Notifications(archive, looking)
+        metrics = Metrics(archive, jobs, looking)
+        support = Support(archive, jobs, looking)
         self._console = ConsoleServices(archive, identity)
 
         def user_invite(who: Principal, *, ids: Sequence[str] = ()) -> tuple[api.Invitation, ...]:
@@ -116,8 +116,9 @@ class Dispatcher:
         shared = {name: Service(function, archive) for name, function in _OF_THE_ARCHIVE.items()} | _services({
             "export_begin": exports.begin, "jobs": jobs.list, "job": jobs.get, "job_stop": jobs.stop,
             "job_download": exports.download, "user_invite": user_invite,
-            **self.replicas.methods(), **self.certificates.methods(), **examinations.methods(),
-            **self.trends.methods(),
+            **self.replicas.methods(), **self.certificates.methods(), **self.directories.methods(),
+            **examinations.methods(),
+            **looking.methods(), **self.trends.methods(),
             **self.alarming.methods(), **self.notifications.methods(), **metrics.methods(), **support.methods(),
         })  # fmt: skip
         self._signed_in = shared | _services({
@@ -138,6 +139,7 @@ class Dispatcher:
         self.alarming.close()
         self.timestamping.close()
         self.certificates.close()
+        self.directories.close()
         self.compactions.close()
         self.trends.close()
         self.replicas.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import io
 import ipaddress
 import os
 import secrets
@@ -18,9 +19,11 @@ from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 from sqlalchemy import func, select
 
 from appliance.errors import ConflictError, ForbiddenError, SignInError, UsageError
+from appliance.language import later
 from appliance.mail.addresses import normalise
 from appliance.services import api
 from appliance.services.archive import Archive
+from appliance.services.directories.passwords import whom_to_ask
 from appliance.services.principal import KEYHOLDER, Principal
 from appliance.services.tries import WrongTries
 from appliance.settings import events, tables
@@ -35,7 +38,7 @@ TRIES = 5
 FIRST_WAIT = 30.0
 LONGEST_WAIT = 3600.0
 CHECKS_AT_A_TIME = 2
-"""Passwords checked at the same time: each takes 64 MiB, and anybody may ask."""
+"""Passwords checked at the same time, and directories asked: each takes 64 MiB, and anybody may ask."""
 LONGEST_ADDRESS = 320
 """Characters of an address that is tried: more is in no directory, and every try is written down."""
 
@@ -97,6 +100,7 @@ class Identity:
         self._used_totp: dict[str, int] = {}
         self._totp_lock = threading.Lock()
         self._checking = threading.Semaphore(CHECKS_AT_A_TIME)
+        self._asking = threading.Semaphore(CHECKS_AT_A_TIME)
         self._decoy = hash_password(secrets.token_urlsafe(16))
         self.setup_code = secrets.token_hex(4).upper()
         """Printed on the box while there is no administrator: proof that a browser's owner has access to it."""
@@ -108,7 +112,7 @@ class Identity:
         token_hash = _token_hash(token)
         found = self._archive.settings.session_of(token_hash) if token else None
         if found is None:
-            raise SignInError("Your session has ended. Sign in again.")
+            raise SignInError(later("Your session has ended. Sign in again."))
         return Principal(
             id=found.user, name=found.name, roles=found.roles | {"user"}, archives=frozenset({found.user}),
             client=client, session=token_hash,
@@ -131,14 +135,19 @@ class Identity:
         """A new session. Every reason to refuse gives the same answer after the same time, but for a missing code."""
         plain = normalise(address)[:LONGEST_ADDRESS]
         keys = (f"address {plain}", client_key(client))
-        # Checking a password takes 64 MiB for a moment. Those who wait here are counted before the next one is let in.
-        with self._checking:
+        user = self._active_user(plain)
+        asked = None if user is not None and user.password else whom_to_ask(self._archive, user)
+        # Checking a password takes 64 MiB for a moment, asking a directory a process. Those who wait here are counted
+        # before the next one is let in.
+        with self._checking if asked is None else self._asking:
             self._brake.check(*keys)
-            user = self._active_user(plain)
-            right = check_password(password, user.password if user is not None and user.password else self._decoy)
+            if asked is None:
+                right = check_password(password, user.password if user is not None and user.password else self._decoy)
+            else:
+                right = asked.is_right(password)
             if user is not None and right and user.totp:
                 if not totp:
-                    raise SignInError("Enter the six digits of your authenticator app as well.")
+                    raise SignInError(later("Enter the six digits of your authenticator app as well."))
                 right = self._totp_fits_once(user.id, user.totp, totp)
             if user is None or not right:
                 self._brake.failed(*keys)
@@ -148,14 +157,14 @@ class Identity:
         return self._open_session(user.id, client, "sign-in")
 
     def _active_user(self, address: str) -> tables.User | None:
-        """The user who signs in with this address, if there is one who has a password and may use it."""
+        """The user who holds this address, if there is one who may sign in."""
         settings = self._archive.settings
         with settings.read() as database:
             return database.scalar(
                 select(tables.User)
                 .join(tables.Address)
                 .where(tables.Address.lookup == settings.lookup(address), tables.Address.until.is_(None))
-                .where(tables.User.state == "active", tables.User.password.is_not(None))
+                .where(tables.User.state == "active")
             )
 
     def sign_out(self, principal: Principal) -> None:
@@ -226,7 +235,7 @@ class Identity:
         secret = pyotp.random_base32()
         self._pending_totp[principal.id] = secret
         uri = pyotp.TOTP(secret).provisioning_uri(name=self.caller(principal).address, issuer_name="mailkeep")
-        return api.TotpSetup(secret, uri, segno.make(uri).svg_inline(scale=4, border=2))
+        return api.TotpSetup(secret, uri, _picture(uri))
 
     def totp_confirm(self, principal: Principal, *, code: str) -> api.Caller:
         """Put the secret of ``totp_begin`` in force, given a code made with it."""
@@ -260,7 +269,7 @@ class Identity:
     def create_administrator(self, *, code: str, name: str, address: str, password: str, client: str) -> api.SignedIn:
         """The first administrator, made in the browser with the code that the box shows."""
         if not self.needs_administrator():
-            raise ForbiddenError("There is an administrator already. Sign in, or ask for an invitation.")
+            raise ForbiddenError(later("There is an administrator already. Sign in, or ask for an invitation."))
         self._brake.check("set-up")
         if not hmac.compare_digest(code.strip().upper().encode(), self.setup_code.encode()):
             self._brake.failed("set-up")
@@ -281,11 +290,11 @@ class Identity:
         """Create a user who is an administrator. Returns its id."""
         plain = normalise(address)
         if "@" not in plain and plain != "admin":
-            raise UsageError("Enter a full address, such as anna@example.com.")
+            raise UsageError(later("Enter a full address, such as anna@example.com."))
         user = new_user_id()
         with self._archive.directory:
             if self._archive.owners.archive_of(plain, int(self._archive.clock() * 1e6)):
-                raise ConflictError(f"The address {plain} belongs to another user.")
+                raise ConflictError(later("The address {address} belongs to another user."), address=plain)
             self._archive.record(principal, events.UserPut(user, name or plain, (plain,)))
         self._archive.record(principal, events.PasswordSet(user, self._hashed(password)))
         self._archive.record(principal, events.RoleGranted(user, "admin", "first administrator"))
@@ -300,7 +309,7 @@ def new_user_id() -> str:
 def require_good_password(password: str) -> None:
     """Raises UsageError for a password that is too short to be one."""
     if len(password) < SHORTEST_PASSWORD:
-        raise UsageError(f"Choose a password of at least {SHORTEST_PASSWORD} characters.")
+        raise UsageError(later("Choose a password of at least {count} characters."), count=SHORTEST_PASSWORD)
 
 
 def hash_password(password: str) -> str:
@@ -315,6 +324,13 @@ def check_password(password: str, phc: str) -> bool:
     except InvalidKey:
         return False
     return True
+
+
+def _picture(uri: str) -> str:
+    """A QR code as an SVG image of its own: with the name space that it needs outside a page's markup."""
+    written = io.BytesIO()
+    segno.make(uri).save(written, kind="svg", scale=4, border=2, xmldecl=False)
+    return written.getvalue().decode()
 
 
 def _totp_step(secret: str, code: str) -> int | None:

@@ -14,7 +14,9 @@ from collections import defaultdict
 from collections.abc import Callable
 from typing import Literal
 
-from appliance.errors import ConflictError, MailkeepError, NotFoundError
+from appliance.errors import ConflictError, MailkeepError, NotFoundError, StorageError, UnavailableError
+from appliance.framing import Failure, failure_of
+from appliance.language import later
 from appliance.services import api
 from appliance.services.archive import Archive
 from appliance.services.principal import Principal
@@ -121,7 +123,7 @@ class Jobs:
         """What a job has made. Raises ConflictError unless it is done."""
         job = self._find(principal, id)
         if job.state != "done":
-            raise ConflictError("This job is not done, so there is nothing to fetch.")
+            raise ConflictError(later("This job is not done, so there is nothing to fetch."))
         return job.progress.result
 
     def unfinished(self, kind: str) -> bool:
@@ -144,7 +146,10 @@ class Jobs:
         """The oldest finished jobs, which the caller's next one makes forgotten."""
         mine = [job for job in self._jobs.values() if job.owner == principal.id and job.kind == kind]
         if sum(job.finished_at is None for job in mine) >= MOST_UNFINISHED:
-            raise ConflictError(f"{MOST_UNFINISHED} jobs of this kind are not finished yet. Wait for one, or stop it.")
+            raise ConflictError(
+                later("{count} jobs of this kind are not finished yet. Wait for one, or stop it."),
+                count=MOST_UNFINISHED,
+            )
         finished = [job for job in mine if job.finished_at is not None]
         forgotten = tuple(finished[: max(len(finished) - MOST_FINISHED + 1, 0)])
         for job in forgotten:
@@ -155,7 +160,7 @@ class Jobs:
         with self._lock:
             job = self._jobs.get(id)
         if job is None or not job.open_to(principal):
-            raise NotFoundError("There is no such job.")
+            raise NotFoundError(later("There is no such job."))
         return job
 
     def _run(self, job: _Job) -> None:
@@ -166,16 +171,18 @@ class Jobs:
                     job.message = job.work(job.progress)
                 job.end("stopped" if job.progress.stopped() else "done")
             except MailkeepError as error:
-                self._failed(job, error.message)
+                self._failed(job, error)
             except OSError:
-                self._failed(job, "The disk did not take it.")
+                self._failed(job, StorageError(later("The disk did not take it.")))
             except Exception:  # a job that nobody ends would be waited for for ever
-                self._failed(job, "Something went wrong inside mailkeep; the log has the details.")
+                self._failed(
+                    job, UnavailableError(later("Something went wrong inside mailkeep; the log has the details."))
+                )
 
     @staticmethod
-    def _failed(job: _Job, message: str) -> None:
+    def _failed(job: _Job, error: MailkeepError) -> None:
         log.exception("%s %s failed", job.kind, job.id)
-        job.message = message
+        job.message, job.failure = error.message, failure_of(error)
         job.end("failed")
 
 
@@ -191,6 +198,7 @@ class _Job:
         self.progress = Progress()
         self.state: State = "waiting"
         self.message = ""
+        self.failure: Failure | None = None
         self.started_at = int(time.time())
         self.finished_at: int | None = None
         self.thread: threading.Thread | None = None
@@ -223,6 +231,7 @@ class _Job:
             done=self.progress.done,
             total=self.progress.total,
             message=self.message,
+            failure=self.failure,
             started_at=self.started_at,
             finished_at=self.finished_at,
             download=self.download if self.state == "done" else "",

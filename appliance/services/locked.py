@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from appliance.errors import KeyringError, LockedError, MailkeepError, UnavailableError
 from appliance.keys.agent_client import Agent
+from appliance.language import later
 from appliance.services import alarming, api
 from appliance.services.alarms.keeper import Alarms
 from appliance.services.archive import Archive, load_keyring
@@ -24,9 +25,12 @@ from appliance.services.health import health
 from appliance.services.identity import Brake, client_key
 from appliance.services.locked_alarms import LockedAlarms
 from appliance.services.locked_status import LockedStatus
+from appliance.services.locked_support import locked_bundle
+from appliance.services.looking import SharedLook
 from appliance.services.metrics import exposition, measured, require_token
 from appliance.services.paths import Paths
 from appliance.services.principal import KEYHOLDER, Principal
+from appliance.services.reading import Download
 from appliance.services.replicator.asking import ask
 from appliance.services.replicator.history import Run
 from appliance.services.wire import Call
@@ -57,7 +61,8 @@ class Locked:
         self._paths = paths
         self._agent = agent
         self._numbers = LockedStatus(paths)
-        self._alarms = LockedAlarms(paths, self._numbers)
+        self._looks = SharedLook(self._numbers.status)
+        self._alarms = LockedAlarms(paths, self._numbers, self._looks.lately)
         self._brake = Brake(tries=self._numbers.tries)
         self._one = threading.Lock()
         self._opened = threading.Event()
@@ -72,6 +77,7 @@ class Locked:
             "health": lambda _who: self._health(), "alarms": self._alarm_page,
             "metrics_read": lambda _who: self._measured(),
             "replicate_begin": self._replicate, "replica_runs": self._runs, "replica_stop": self._stop_run,
+            "support_write": self._support,
         })  # fmt: skip
 
     @property
@@ -121,24 +127,26 @@ class Locked:
 
     def _refusal(self) -> MailkeepError:
         if self._agent.is_unlocked():
-            return UnavailableError("The archive was unlocked and is being opened. Try again in a moment.")
+            return UnavailableError(later("The archive was unlocked and is being opened. Try again in a moment."))
         return LockedError(
-            "The archive is locked. Mail is received and stored safely, but nothing can be read until it is unlocked: "
-            "with `mailkeep unlock` on the box, or on its web page."
+            later(
+                "The archive is locked. Mail is received and stored safely, but nothing can be read until it is "
+                "unlocked: with `mailkeep unlock` on the box, or on its web page."
+            )
         )
 
     def _state(self) -> api.LockState:
         return api.LockState(unlocked=False, passphrase=_has_passphrase(self._paths))
 
-    def _status(self, _principal: Principal) -> api.Status:
-        return self._numbers.status()
+    def _status(self, _principal: Principal, *, recent: bool = False) -> api.Status:
+        return self._looks.lately() if recent else self._looks.now()
 
     def _health(self) -> api.Health:
         return health(self._paths, self._numbers.clock(), unlocked=False)
 
-    def _alarm_page(self, principal: Principal) -> api.AlarmPage:
+    def _alarm_page(self, principal: Principal, *, recent: bool = False) -> api.AlarmPage:
         principal.require("admin")
-        return alarming.page(self._numbers.status().alarms, self.alarms.book.over, {})
+        return alarming.page(self._status(principal, recent=recent).alarms, self.alarms.book.over, {})
 
     def _metrics(self, *, secret: str = "", on_the_box: bool = False) -> bytes:
         require_token(metrics_token_in(self._paths.settings), secret, on_the_box)
@@ -147,9 +155,16 @@ class Locked:
     def _measured(self) -> bytes:
         numbers = self._numbers
         found = measured(
-            self._paths, numbers.status(), numbers.clock(), wrong_tries=numbers.tries.total,
+            self._paths, self._looks.lately(), numbers.clock(), wrong_tries=numbers.tries.total,
         )  # fmt: skip
         return exposition(found)
+
+    def _support(self, principal: Principal) -> Download:
+        """A support bundle, as far as it can be made without the key."""
+        principal.require("admin")
+        made = locked_bundle(self._paths, self._numbers, self._looks, self._measured)
+        self._note(principal, "support.download", made.head.name)
+        return made
 
     def _note(self, who: Principal, action: str, what: str) -> None:
         self._done.append(_Done(datetime.now(UTC), who, action, what))
@@ -178,7 +193,7 @@ class Locked:
     def _unlock_on_the_web(self, *, client: str, passphrase: str = "", recovery_key: str = "") -> api.LockState:
         """Unlock with either. Raises KeyringError where it does not fit, SignInError after too many tries."""
         if not (passphrase or recovery_key):
-            raise KeyringError("Enter the passphrase or the recovery key.")
+            raise KeyringError(later("Enter the passphrase or the recovery key."))
         who = Principal(id=NOBODY, client=client)
         return self._unlock(who, client_key(client), passphrase, recovery_key)
 

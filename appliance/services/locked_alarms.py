@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 
 from appliance.errors import MailkeepError
+from appliance.services import api
 from appliance.services.alarming import Watch
 from appliance.services.locked_status import LockedStatus
 from appliance.services.notifying import daily
@@ -23,10 +24,14 @@ log = logging.getLogger(__name__)
 class LockedAlarms:
     """The watch and the notifier until the archive is unlocked."""
 
-    def __init__(self, paths: Paths, numbers: LockedStatus, *, deliver: Callable[[Delivery], str] = deliver) -> None:
+    def __init__(
+        self, paths: Paths, numbers: LockedStatus, look: Callable[[], api.Status], *,
+        deliver: Callable[[Delivery], str] = deliver,
+    ) -> None:  # fmt: skip
         self._paths = paths
         self._numbers = numbers
-        self._watch = Watch(numbers.status)
+        self._look = look
+        self._watch = Watch(look)
         self.notifier = Notifier(numbers.alarms, self._setup, clock=numbers.clock, daily=self._daily, deliver=deliver)
 
     def start(self) -> None:
@@ -56,7 +61,7 @@ class LockedAlarms:
         newest = SealFiles(self._paths.volumes).newest()
         about = daily.Day(
             now=now,
-            status=self._numbers.status(),
+            status=self._look(),
             received=None,
             head=None if newest is None else (newest.number, newest.hash.hex()),
             standing=book.standing,

@@ -12,6 +12,7 @@ import msgspec
 
 from appliance.errors import ConflictError, NotFoundError, StorageError, UsageError
 from appliance.files import Files, replace_file
+from appliance.language import later
 from appliance.mail import published
 from appliance.mail.addresses import domain, normalise
 from appliance.services import api
@@ -140,7 +141,7 @@ def mailbox_delete(archive: Archive, principal: Principal, *, id: str) -> None:
     with archive.directory:  # a change at the same time would put it back
         before = find_mailbox(archive, id)
         if _holds_mail(archive, before):
-            raise ConflictError("This mailbox holds mail, so it stays. Suspend it to stop receiving.")
+            raise ConflictError(later("This mailbox holds mail, so it stays. Suspend it to stop receiving."))
         archive.record(principal, msgspec.structs.replace(before, state="deleted"))
     publish(archive)
 
@@ -150,7 +151,7 @@ def find_mailbox(archive: Archive, id: str) -> events.MailboxPut:
     for put in archive.settings.mailboxes():
         if put.mailbox.hex() == id:
             return put
-    raise NotFoundError("There is no such mailbox.")
+    raise NotFoundError(later("There is no such mailbox."))
 
 
 def publish(archive: Archive) -> None:
@@ -213,7 +214,7 @@ def hostname(archive: Archive) -> str:
 def _sound(put: events.MailboxPut) -> events.MailboxPut:
     """``put``, if its values go together. Raises UsageError."""
     if not put.name:
-        raise UsageError("Give the mailbox a name.")
+        raise UsageError(later("Give the mailbox a name."))
     if len(put.description) > LONGEST_DESCRIPTION:
         raise UsageError(f"A description has at most {LONGEST_DESCRIPTION} characters.")
     if put.address in put.aliases:
@@ -236,14 +237,22 @@ def _require_free(archive: Archive, put: events.MailboxPut) -> None:
         if other.mailbox == put.mailbox:
             continue
         if taken := {other.address, *other.aliases}.intersection(wanted):
-            raise ConflictError(f"There is a mailbox with the address {min(taken)} already: {other.name}.")
+            raise ConflictError(
+                later("There is a mailbox with the address {address} already: {name}."),
+                address=min(taken),
+                name=other.name,
+            )
         if caught := set(other.catch_all).intersection(put.catch_all):
             raise ConflictError(
-                f"The mailbox {other.name} takes all other mail for {min(caught)} already. A domain has one catch-all."
+                later("The mailbox {name} takes all other mail for {domain} already. A domain has one catch-all."),
+                name=other.name,
+                domain=min(caught),
             )
     for address in wanted:
         if archive.owners.archive_of(address, now):
-            raise ConflictError(f"{address} is a user's address. A mailbox needs addresses of its own.")
+            raise ConflictError(
+                later("{address} is a user's address. A mailbox needs addresses of its own."), address=address
+            )
 
 
 def _holds_mail(archive: Archive, put: events.MailboxPut) -> bool:
@@ -259,7 +268,7 @@ def _door(address: str, *, invent: bool = False) -> str:
     if not local and invent:
         local = "journal-" + secrets.token_hex(6)
     if not at or not where or not local or local == "*" or any(one.isspace() for one in plain):
-        raise UsageError("Enter a full address, such as journal@archive.example.com.")
+        raise UsageError(later("Enter a full address, such as journal@archive.example.com."))
     return f"{local}@{where}"
 
 
@@ -275,7 +284,7 @@ def _domains(domains: Iterable[str]) -> tuple[str, ...]:
     for one in filter(None, (one.strip().removeprefix("*").removeprefix("@") for one in domains)):
         where = domain(normalise(published.ALL_OF + one))
         if not where or "@" in one or any(sign.isspace() or sign in "*," for sign in where):
-            raise UsageError(f"“{one}” is not a domain, such as archive.example.com.")
+            raise UsageError(later("“{text}” is not a domain, such as archive.example.com."), text=one)
         found.add(where)
     return tuple(sorted(found))
 

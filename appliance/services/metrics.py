@@ -9,10 +9,8 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
-import socket
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from pathlib import Path
 from typing import Any, Final
 
 import msgspec
@@ -24,20 +22,21 @@ from appliance.errors import SignInError
 from appliance.mail import published
 from appliance.mail.published import WorkerStats
 from appliance.services import api, status
-from appliance.services.alarms.conditions import UNHEARD_SECONDS, Certificate
+from appliance.services.alarms.conditions import Certificate
 from appliance.services.archive import Archive
-from appliance.services.generations import Generations
 from appliance.services.jobs import Jobs
+from appliance.services.looking import Looking
 from appliance.services.observing import certificate, disk_used
 from appliance.services.paths import Paths
 from appliance.services.principal import Principal
 from appliance.services.sealed import Usage
+from appliance.services.working import processes
 from appliance.settings import events
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 _PREFIX: Final = "mailkeep_"
 _TOKEN_MARK: Final = "mkm_"  # noqa: S105 - how a token can be told from others
-_SYSTEM = Principal(id="system", roles=frozenset({"admin"}))
+_DAY: Final = 86_400.0
 _REPLICA_STATES: Final = ("new", "current", "behind", "failing", "paused", "superseded")
 
 
@@ -68,9 +67,10 @@ class Measured(msgspec.Struct, frozen=True):
 class Metrics:
     """The services of an open archive about metrics."""
 
-    def __init__(self, archive: Archive, jobs: Jobs) -> None:
+    def __init__(self, archive: Archive, jobs: Jobs, looking: Looking) -> None:
         self._archive = archive
         self._jobs = jobs
+        self._looking = looking
 
     def methods(self) -> Mapping[str, Callable[..., Any]]:
         """The services by name, for administrators."""
@@ -115,9 +115,9 @@ class Metrics:
 
     def _measured(self) -> Measured:
         archive, now = self._archive, self._archive.clock()
-        usage = archive.backlog.usage(archive.catalogue)
+        numbers, usage = self._looking.recent()
         return measured(
-            archive.paths, status.status(archive, _SYSTEM), now, wrong_tries=archive.tries.total, jobs=self._jobs.all(),
+            archive.paths, numbers, now, wrong_tries=archive.tries.total, jobs=self._jobs.all(),
             mailboxes=tuple(
                 MailboxCount(one.mailbox.hex(), found.records, found.bytes, found.last and found.last / 1e6)
                 for one in archive.settings.mailboxes()
@@ -139,7 +139,7 @@ def measured(paths: Paths, numbers: api.Status, now: float, **more: Any) -> Meas
     """What can be measured without a key, with what else was."""
     workers = tuple(status.workers(paths.data))
     return Measured(
-        status=numbers, now=now, disk_used=disk_used(paths.data), processes=dict(_processes(paths, workers, now)),
+        status=numbers, now=now, disk_used=disk_used(paths.data), processes=dict(processes(paths, workers, now)),
         workers=workers, doors=_doors(paths), certificate=certificate(paths.tls, now), **more,
     )  # fmt: skip
 
@@ -174,7 +174,7 @@ def _about_the_box(found: Measured) -> Iterator[Metric]:
     yield _gauge("start_time_seconds", "When the archiver began, in seconds since 1970.", now.started_at)
     yield _gauge("unlocked", "1 while the archive is unlocked.", int(now.unlocked))
     yield _gauge(
-        "process_up", "1 for each process that answers or works.",
+        "process_up", "1 for each process that answers or works, 0 for one that does not.",
         (({"process": name}, int(up)) for name, up in found.processes.items()),
     )  # fmt: skip
     yield _gauge("disk_total_bytes", "Size of the file system with the data folder.", now.disk_total)
@@ -185,8 +185,12 @@ def _about_the_box(found: Measured) -> Iterator[Metric]:
         yield _gauge("index_bytes", "Size of the sealed search index on the disk.", now.index_bytes)
         yield _gauge("index_memory_bytes", "Size of the live search index in memory.", now.index_live_bytes)
     if found.certificate is not None:
-        days = found.certificate.days_left
-        yield _gauge("certificate_days", "Days until the certificate of gateway and web ends.", days)
+        ends = 0.0 if found.certificate.problem else found.now + found.certificate.days_left * _DAY
+        yield _gauge(
+            "certificate_end_timestamp_seconds",
+            "When the certificate of gateway and web ends; 0 where it cannot be used.",
+            ends,
+        )
 
 
 def _about_the_gateway(found: Measured) -> Iterator[Metric]:
@@ -280,6 +284,7 @@ def _about_replicas(found: Measured) -> Iterator[Metric]:
     yield _gauge("replica_waiting_records", "Records that a replica lacks.", of_each(lambda one: one.waiting))
     yield _gauge("replica_waiting_bytes", "Size of what a replica lacks.", of_each(lambda one: one.waiting_bytes))
     yield _gauge("replica_records", "Records in a replica's last generation.", of_each(lambda one: one.records))
+    yield _gauge("replica_objects", "Objects that a replica's last generation needs.", of_each(lambda one: one.objects))
     yield _gauge("replica_generation", "Number of a replica's last generation.", of_each(lambda one: one.generation))
     yield _gauge("replica_failures", "Runs of a replica that failed in a row.", of_each(lambda one: one.failures))
     yield _gauge(
@@ -337,37 +342,6 @@ def _filled(
     for named, value in pairs:
         metric.add_metric([named[label] for label in labels], value)
     return metric
-
-
-def _processes(paths: Paths, workers: Iterable[WorkerStats], now: float) -> Iterator[tuple[str, bool]]:
-    """Which processes answer or work, seen from the archiver, which does."""
-    yield "archiver", True
-    yield "agent", _answers(paths.agent_socket)
-    yield "replicator", _answers(paths.replica_socket)
-    yield "projector", _is_held(Generations(paths).current().folder / "index" / "writer.lock")
-    for worker in workers:
-        yield f"gateway-{worker.worker}", now - worker.updated_at / 1e6 <= UNHEARD_SECONDS
-
-
-def _answers(place: Path) -> bool:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as door:
-        door.settimeout(1.0)
-        try:
-            door.connect(str(place))
-        except OSError:
-            return False
-    return True
-
-
-def _is_held(lock: Path) -> bool:
-    """Whether a process holds a lock on the file, without trying to take it, which could be in that process's way."""
-    try:
-        inode = lock.stat().st_ino
-        return any(
-            line.split()[5].rpartition(":")[2] == str(inode) for line in Path("/proc/locks").open() if "->" not in line
-        )
-    except (OSError, IndexError):
-        return False
 
 
 def _doors(paths: Paths) -> dict[str, str]:

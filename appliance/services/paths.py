@@ -10,6 +10,9 @@ import msgspec
 
 from appliance.keys.agent_wire import role_secret
 
+PACKAGED_DATA = Path("/var/lib/mailkeep/archive")
+"""The data folder that the units of the package serve."""
+
 
 def local_secret_beside(local_socket: Path) -> Path:
     """The secret that belongs to a local socket."""

@@ -23,6 +23,7 @@ from appliance.cloud.remotes import Remotes, check, write_remotes
 from appliance.cloud.state import ReplicaPaths, State
 from appliance.errors import ConflictError, MailkeepError, NotFoundError, UsageError
 from appliance.keys.agent_client import AgentKeys
+from appliance.language import later
 from appliance.services import api
 from appliance.services.archive import Archive
 from appliance.services.principal import KEYHOLDER, Principal
@@ -126,7 +127,9 @@ class Replicas:
         )  # fmt: skip
         with self._lock:
             if self._find(name) is not None:
-                raise ConflictError(f"There is a remote called “{name}” already. Change it, or take another name.")
+                raise ConflictError(
+                    later("There is a remote called “{name}” already. Change it, or take another name."), name=name
+                )
             self._require_own_place(config)
             self._put(principal, config)
         return self._one(principal, name)
@@ -194,6 +197,7 @@ class Replicas:
         return api.RemoteTested(
             passed=found.passed, written=found.written, read=found.read, deleted=found.deleted,
             up=found.bytes_per_second_up, down=found.bytes_per_second_down, free=found.room.free, words=found.words,
+            failure=found.failure,
         )  # fmt: skip
 
     # -- runs -------------------------------------------------------------------------------------------------
@@ -297,18 +301,25 @@ class Replicas:
         for other in map(config_of, self._archive.settings.remotes()):
             if other.name != config.name and is_same_place(config, other):
                 raise ConflictError(
-                    f"The remote “{other.name}” lies at this place already, and a replica needs one of its own. Give "
-                    "another path. Accounts cannot be told apart: a folder of the same name in another account needs "
-                    "another name, too."
+                    later(
+                        "The remote “{name}” lies at this place already, and a replica needs one of its own. Give "
+                        "another path. Accounts cannot be told apart: a folder of the same name in another account "
+                        "needs another name, too."
+                    ),
+                    name=other.name,
                 )
 
     def _require_elsewhere(self, config: RemoteConfig) -> None:
         """What is not on this disk is on another remote too, as far as this box knows. Raises ConflictError."""
         if only := self._only_at(config):
             raise ConflictError(
-                f"{len(only)} of the archive's volumes are not on this disk, and no other remote than “{config.name}” "
-                "is known to have them. It was not removed. Pause it, replicate to another remote once they are here "
-                "again, and remove it then."
+                later(
+                    "{count} of the archive's volumes are not on this disk, and no other remote than “{name}” is "
+                    "known to have them. It was not removed. Pause it, replicate to another remote once they are "
+                    "here again, and remove it then."
+                ),
+                count=len(only),
+                name=config.name,
             )
 
     def _require_reachable(self, before: RemoteConfig, after: RemoteConfig) -> None:
@@ -347,7 +358,9 @@ class Replicas:
     def _known(self, name: str) -> RemoteConfig:
         found = self._find(name)
         if found is None:
-            raise NotFoundError(f"There is no remote called “{name}”. `mailkeep remote list` shows those there are.")
+            raise NotFoundError(
+                later("There is no remote called “{name}”. `mailkeep remote list` shows those there are."), name=name
+            )
         return found
 
     def _one(self, principal: Principal, name: str) -> api.RemoteInfo:

@@ -11,6 +11,7 @@ import msgspec
 
 from appliance import decoding
 from appliance.errors import ForbiddenError, UnavailableError
+from appliance.language import later
 from appliance.services.client import StreamHead
 from appliance.services.paths import local_secret_beside
 from appliance.services.principal import LOCAL_GROUP
@@ -79,10 +80,10 @@ class RunningBox:
             self._stream.write(pack(Call(method=method, token=self._secret, session=self._session, params=params)))
             self._stream.flush()
         except OSError as error:
-            raise UnavailableError("The archive has stopped. Start it with `mailkeep serve`.") from error
+            raise UnavailableError(later("The archive has stopped. Start it with `mailkeep serve`.")) from error
 
     def _receive(self) -> Reply:
         try:
             return _decode(read(self._stream) or b"")
         except (OSError, ValueError) as error:  # broken off, or no answer at all
-            raise UnavailableError("The archive broke off its answer. Nothing was lost; try again.") from error
+            raise UnavailableError(later("The archive broke off its answer. Nothing was lost; try again.")) from error

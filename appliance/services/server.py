@@ -27,6 +27,7 @@ import msgspec
 
 from appliance.errors import ForbiddenError, MailkeepError, UnavailableError, UsageError
 from appliance.files import FILES, replace_file
+from appliance.language import later
 from appliance.services.paths import Paths
 from appliance.services.principal import KEYHOLDER, LOCAL_GROUP, Principal
 from appliance.services.reading import Download
@@ -215,7 +216,9 @@ def _replies(answer: Answer, raw: bytes) -> Iterator[bytes]:
         yield pack(Reply(error=failure_of(error)))
     except Exception:  # the caller gets a sentence, the log the trace: a fault in one call must not end the archiver
         log.exception("a call failed")
-        sorry = UnavailableError("Something went wrong inside mailkeep. Nothing was lost; the log has the details.")
+        sorry = UnavailableError(
+            later("Something went wrong inside mailkeep. Nothing was lost; the log has the details.")
+        )
         yield pack(Reply(error=failure_of(sorry)))
 
 

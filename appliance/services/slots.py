@@ -12,6 +12,7 @@ from typing import Any
 
 from appliance.errors import NotFoundError, UsageError
 from appliance.keys.management import KeyManagement
+from appliance.language import later
 from appliance.services import api
 from appliance.services.archive import Archive
 from appliance.services.principal import KEYHOLDER, Principal
@@ -57,7 +58,9 @@ class Slots:
         principal.require(KEYHOLDER)
         place = Path(path).absolute()
         if place.is_relative_to(self._archive.paths.data):
-            raise UsageError("A keyfile lies outside the data folder, so that a copy of the folder opens nothing.")
+            raise UsageError(
+                later("A keyfile lies outside the data folder, so that a copy of the folder opens nothing.")
+            )
         return self._added(principal, self._keys.add_keyfile(place, _named(name)))
 
     def add_credential(self, principal: Principal) -> api.NewCredential:
@@ -111,18 +114,21 @@ class Slots:
         for one in self._keys.slots():
             if one.id == id:
                 return api.SlotInfo(one.id, one.kind, one.name, one.created // 1_000_000)
-        raise NotFoundError(f"There is no slot {id}. `mailkeep slot list` shows those there are.")
+        raise NotFoundError(later("There is no slot {id}. `mailkeep slot list` shows those there are."), id=id)
 
 
 def _require_good(passphrase: str) -> None:
     if len(passphrase) < SHORTEST_PASSPHRASE:
         raise UsageError(
-            f"Choose a passphrase of at least {SHORTEST_PASSPHRASE} characters: whoever has a copy of the data folder "
-            "can try them without end. A few unrelated words are good."
+            later(
+                "Choose a passphrase of at least {count} characters: whoever has a copy of the data folder can "
+                "try them without end. A few unrelated words are good."
+            ),
+            count=SHORTEST_PASSPHRASE,
         )
 
 
 def _named(name: str) -> str:
     if len(name) > LONGEST_NAME or any(sign < " " for sign in name):
-        raise UsageError(f"A slot's name is one line of at most {LONGEST_NAME} characters.")
+        raise UsageError(later("A slot's name is one line of at most {count} characters."), count=LONGEST_NAME)
     return name.strip()

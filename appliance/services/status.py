@@ -51,15 +51,27 @@ class _Seen(NamedTuple):
         )
 
 
+class Look(NamedTuple):
+    """What one look found: the numbers of the status page, and what each mailbox holds."""
+
+    status: api.Status
+    usage: dict[bytes, Usage]  # by mailbox id
+
+
 def status(archive: Archive, principal: Principal) -> api.Status:
-    """The numbers of the status page."""
+    """The numbers of the status page, at this moment."""
     principal.require("admin")
+    return look(archive).status
+
+
+def look(archive: Archive) -> Look:
+    """Look at everything, and bring the alarms up to date. It takes the longer the more there is (``looking``)."""
     disk = shutil.disk_usage(archive.paths.data)
-    seen = _look(archive)
+    seen = _see(archive)
     replicated = archive.see_replicas(seen.log.records)
     alarms = archive.alarms.see(troubles(_observed(archive, seen, replicated), archive.alarms.level))
     last = max((one.last for one in seen.usage.values() if one.last is not None), default=None)
-    return api.Status(
+    numbers = api.Status(
         version=__version__,
         started_at=archive.started_at,
         unlocked=True,
@@ -97,9 +109,10 @@ def status(archive: Archive, principal: Principal) -> api.Status:
         replicas=replicated.replicas,
         only_here=replicated.only_here,
     )
+    return Look(numbers, seen.usage)
 
 
-def _look(archive: Archive) -> _Seen:
+def _see(archive: Archive) -> _Seen:
     catalogue, now = archive.catalogue, archive.clock()
     counts, indexed = catalogue.counts(), archive.indexed()
     log = archive.backlog.count(catalogue)

@@ -20,7 +20,7 @@ import ssl
 import stat
 import sys
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -32,16 +32,22 @@ from sqlalchemy import select
 from appliance import __version__
 from appliance.errors import UsageError
 from appliance.host.units import Units
+from appliance.language import later
 from appliance.mail.addresses import domain
-from appliance.services import api, metrics, status
+from appliance.services import api, metrics
 from appliance.services.archive import Archive
 from appliance.services.client import StreamHead
 from appliance.services.exporting import EncryptedFile
 from appliance.services.jobs import Jobs, Progress
+from appliance.services.looking import Looking
+from appliance.services.paths import Paths
 from appliance.services.principal import Principal
 from appliance.services.pseudonyms import Pseudonyms
 from appliance.services.reading import Download
 from appliance.settings import events, tables
+
+Part = tuple[str, Callable[[], str]]
+"""A file of the bundle: its name, and what makes its content."""
 
 KIND = "support"
 LOG_LINES = 2000
@@ -49,8 +55,7 @@ LOG_LINES = 2000
 MOST_FILES = 200_000
 _WITHOUT_NAMES = frozenset({"README.txt", "versions.json", "audit.csv"})
 """Parts of words of the program alone, some of which look like host names."""
-_SYSTEM = Principal(id="system", roles=frozenset({"admin"}))
-_ABOUT = """This is a support bundle of a mailkeep archive.
+ABOUT = """This is a support bundle of a mailkeep archive.
 
 It holds versions, the state and the logs of the processes, findings of `mailkeep doctor`, numbers, alarms, settings
 without secrets, and the names and sizes of the archive's files.
@@ -64,9 +69,10 @@ same archive. Look through it before you hand it on: it is plain text.
 class Support:
     """The services about support bundles of one open archive."""
 
-    def __init__(self, archive: Archive, jobs: Jobs) -> None:
+    def __init__(self, archive: Archive, jobs: Jobs, looking: Looking) -> None:
         self._archive = archive
         self._jobs = jobs
+        self._looking = looking
 
     def methods(self) -> Mapping[str, Callable[..., Any]]:
         """The services by name."""
@@ -76,15 +82,15 @@ class Support:
         """Start to make a bundle."""
         principal.require("admin")
         file = EncryptedFile(self._archive.paths.exports / secrets.token_hex(8))
-        name = datetime.fromtimestamp(self._archive.clock()).strftime("mailkeep-support-%Y-%m-%d-%H%M.zip")
+        name = name_at(self._archive.clock())
 
         def work(progress: Progress) -> str:
-            left_out = write_bundle(self._archive, self._jobs, file, progress)
+            left_out = write_bundle(self._archive, self._jobs, self._looking, file, progress)
             file.finish()
             progress.result = _Finished(name, file)
             return f"Not in it: {', '.join(left_out)}." if left_out else ""
 
-        title = "Support bundle"
+        title = later("Support bundle")
         return self._jobs.begin(
             principal, KIND, title, work, what=title, download=name, shared_with="admin", gone=file.remove
         )
@@ -106,16 +112,24 @@ class _Finished(NamedTuple):
     file: EncryptedFile
 
 
-def write_bundle(archive: Archive, jobs: Jobs, sink: Any, progress: Progress) -> list[str]:
+def name_at(now: float) -> str:
+    """What a bundle of that time is called."""
+    return datetime.fromtimestamp(now).strftime("mailkeep-support-%Y-%m-%d-%H%M.zip")
+
+
+def write_bundle(archive: Archive, jobs: Jobs, looking: Looking, sink: Any, progress: Progress) -> list[str]:
     """Write the ZIP into ``sink``; the names of the parts that could not be made.
 
     A part that fails is left out and says why in its place: a bundle is made when something is wrong.
     """
-    pseudonyms = _pseudonyms(archive)
-    parts = list(_parts(archive, jobs))
+    return write_parts(tuple(_parts(archive, jobs, looking)), ABOUT, _pseudonyms(archive), sink, progress)
+
+
+def write_parts(parts: Sequence[Part], about: str, pseudonyms: Pseudonyms, sink: Any, progress: Progress) -> list[str]:
+    """As ``write_bundle``, of these parts; ``about`` is what README.txt says."""
     left_out = []
     with zipfile.ZipFile(sink, "w", zipfile.ZIP_DEFLATED) as bundle:
-        bundle.writestr("README.txt", _ABOUT)
+        bundle.writestr("README.txt", about)
         for done, (name, make) in enumerate(parts):
             if progress.stopped():
                 break
@@ -130,43 +144,46 @@ def write_bundle(archive: Archive, jobs: Jobs, sink: Any, progress: Progress) ->
     return left_out
 
 
-def _parts(archive: Archive, jobs: Jobs) -> Iterator[tuple[str, Callable[[], str]]]:
-    """Each file of the bundle, and what makes it."""
+def parts_of_box(paths: Paths) -> Iterator[Part]:
+    """What can be told of the box without any key."""
     yield "versions.json", _versions
-    yield "system.json", lambda: _system(archive)
-    yield "status.json", lambda: _json(status.status(archive, _SYSTEM))
-    yield "alarms.json", lambda: _json(archive.alarms.book)
-    yield "metrics.txt", lambda: metrics.Metrics(archive, jobs).text()
-    yield "settings.json", lambda: _settings(archive)
-    yield "jobs.json", lambda: _json([_job(one) for one in jobs.all()])
-    yield "replication.json", lambda: _json(archive.replica_states.history.runs())
-    yield "audit.csv", lambda: _audit(archive)
-    yield "files.csv", lambda: _files(archive.paths.data)
-    yield "doctor.json", lambda: _doctor(archive)
-    yield "services.json", lambda: _json(Units().states())
+    yield "system.json", lambda: _system(paths)
+    yield "files.csv", lambda: _files(paths.data)
+    yield "doctor.json", lambda: _doctor(paths)
+    yield "services.json", lambda: as_json(Units().states())
     yield "log.txt", _log
+
+
+def _parts(archive: Archive, jobs: Jobs, looking: Looking) -> Iterator[Part]:
+    yield from parts_of_box(archive.paths)
+    yield "status.json", lambda: as_json(looking.now())
+    yield "alarms.json", lambda: as_json(archive.alarms.book)
+    yield "metrics.txt", lambda: metrics.Metrics(archive, jobs, looking).text()
+    yield "settings.json", lambda: _settings(archive)
+    yield "jobs.json", lambda: as_json([_job(one) for one in jobs.all()])
+    yield "replication.json", lambda: as_json(archive.replica_states.history.runs())
+    yield "audit.csv", lambda: _audit(archive)
 
 
 def _versions() -> str:
     release = platform.freedesktop_os_release() if Path("/etc/os-release").exists() else {}
     packages = {one.metadata["Name"]: one.version for one in metadata.distributions()}
-    return _json({
+    return as_json({
         "mailkeep": __version__, "python": sys.version, "system": release.get("PRETTY_NAME", ""),
         "kernel": platform.release(), "machine": platform.machine(), "sqlite": sqlite3.sqlite_version,
         "openssl": ssl.OPENSSL_VERSION, "packages": dict(sorted(packages.items())),
     })  # fmt: skip
 
 
-def _system(archive: Archive) -> str:
+def _system(paths: Paths) -> str:
     def read(path: str) -> list[str]:
         try:
             return Path(path).read_text("utf-8", "replace").splitlines()
         except OSError:
             return []
 
-    paths = archive.paths
     places = {"data": paths.data, "live index": paths.live.parent}
-    return _json({
+    return as_json({
         "processors": os.cpu_count(), "load": os.getloadavg(), "memory": read("/proc/meminfo")[:8],
         "swaps": read("/proc/swaps"), "uptime": read("/proc/uptime"), "uid": os.getuid(),
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -181,7 +198,7 @@ def _settings(archive: Archive) -> str:
     notifying, since = settings.notifying()
     with settings.read() as database:
         grants = [row.role for row in database.scalars(select(tables.Grant))]
-    return _json({
+    return as_json({
         "gateway": settings.gateway(),
         "mailboxes": [_without(one, "name", "description") for one in settings.mailboxes()],
         "users": settings.count_users(),
@@ -240,14 +257,17 @@ def _files(data: Path) -> str:
     return _table(("path", "size", "changed", "mode", "uid", "gid"), rows)
 
 
-def _doctor(archive: Archive) -> str:
+def _doctor(paths: Paths) -> str:
     from appliance.services import doctoring  # it brings much with it, and few ask for a bundle
 
-    return _json(list(doctoring.examine(archive.paths)))
+    return as_json(list(doctoring.examine(paths)))
 
 
 def _log() -> str:
-    lines = Units().logs(lines=LOG_LINES)
+    units = Units()
+    parts = dict.fromkeys(unit.part for unit in units.states())
+    # Each by itself: the one that says most, which is the gateway, would leave no room for the others.
+    lines = sorted((line for part in parts for line in units.logs(part, lines=LOG_LINES)), key=lambda line: line.at)
     return "".join(
         f"{datetime.fromtimestamp(one.at / 1e6, UTC).isoformat()} {one.part} {one.level} {one.text}\n" for one in lines
     )
@@ -277,7 +297,8 @@ def _pseudonyms(archive: Archive) -> Pseudonyms:
     )
 
 
-def _json(value: Any) -> str:
+def as_json(value: Any) -> str:
+    """A value as the bundle's files have it."""
     plain = msgspec.to_builtins(value, enc_hook=str)
     return json.dumps(plain, indent=1, ensure_ascii=False, default=str) + "\n"
 

@@ -1,8 +1,10 @@
 """Whether memory can reach a disk unencrypted: swap, and the file system that the live index lies on.
 
 Pages of a tmpfs are swapped out like any other. Where swap is not encrypted, the words of the mail would end up on
-the disk after all, so ``serve`` asks here before it starts. Sources: swapon(8), proc_swaps(5), tmpfs(5) (``noswap``,
-Linux 6.4), the kernel's sysfs-block, zram and dm-uuid ABI documents.
+the disk after all, so ``serve`` asks here before it starts. Pages of a tmpfs are counted to the control group of the
+process that wrote them, which may forbid that they are swapped. Sources: swapon(8), proc_swaps(5), tmpfs(5)
+(``noswap``, Linux 6.4), the kernel's sysfs-block, zram and dm-uuid ABI documents, its cgroup-v2 document
+(memory.swap.max), cgroups(7).
 """
 
 from __future__ import annotations
@@ -69,6 +71,16 @@ class System(msgspec.Struct, frozen=True):
                 found = Mount(mounted[0], frozenset(mounted[-1].split(",")))
         return found
 
+    def never_swaps(self, pid: int | None = None) -> bool:
+        """Whether the control group of a process (of this one, without ``pid``), or one above it, forbids swapping."""
+        groups = (_line(self.proc / (str(pid) if pid else "self") / "cgroup") or "").splitlines()
+        group = next((line.removeprefix("0::/") for line in groups if line.startswith("0::/")), None)
+        if group is None or ".." in Path(group).parts:
+            return False  # without cgroup v2, or in a group that is out of this one's sight
+        top = self.sys / "fs" / "cgroup"
+        place = top / group
+        return any(_line(one / "memory.swap.max") == "0" for one in (place, *place.parents) if one.is_relative_to(top))
+
     # -- block devices ----------------------------------------------------------------------------------------
 
     def _is_safe(self, area: Path) -> bool:
@@ -93,8 +105,8 @@ SYSTEM = System()
 
 
 def plain_swaps_of(live: Path, system: System = SYSTEM) -> tuple[str, ...]:
-    """The unencrypted swap areas that pages of the index in ``live`` can be written to."""
-    return system.plain_swaps() if system.mount_of(live).may_be_swapped else ()
+    """The unencrypted swap areas that pages which this process writes to the index in ``live`` can end up in."""
+    return system.plain_swaps() if system.mount_of(live).may_be_swapped and not system.never_swaps() else ()
 
 
 def require_memory_stays(live: Path, *, allow_plain_swap: bool, system: System = SYSTEM) -> None:

@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from appliance.errors import MailkeepError
-from appliance.services import api, status
-from appliance.services.archive import Archive
+from appliance.services import api
+from appliance.services.looking import Looking
 from appliance.services.principal import Principal
 from appliance.services.repeating import Repeating
 
@@ -21,14 +21,12 @@ log = logging.getLogger(__name__)
 SAMPLE_SECONDS: Final = 60.0
 SAMPLES: Final = 60
 
-_SELF: Final = Principal(id="system", roles=frozenset({"admin"}))
-
 
 class Trends:
     """The samples of one open archive."""
 
-    def __init__(self, archive: Archive) -> None:
-        self._archive = archive
+    def __init__(self, looking: Looking) -> None:
+        self._looking = looking
         self._samples: deque[tuple[int, int, float]] = deque(maxlen=SAMPLES)
         self._sampling = Repeating("trends", self._sample_or_say, SAMPLE_SECONDS)
 
@@ -56,8 +54,8 @@ class Trends:
         )
 
     def sample(self) -> None:
-        """Take one now."""
-        now = status.status(self._archive, _SELF)
+        """Take one, of the last minute."""
+        now = self._looking.recent(SAMPLE_SECONDS).status
         lag = max((one.lag_seconds for one in now.replicas if one.state != "paused"), default=0.0)
         self._samples.append((now.backlog, now.disk_total - now.disk_free, lag))
 

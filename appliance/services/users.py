@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from sqlalchemy import func, select
 
 from appliance.errors import ConflictError, ForbiddenError, MailkeepError, NotFoundError, UsageError
+from appliance.language import later
 from appliance.mail.addresses import normalise
 from appliance.services import api
 from appliance.services.archive import Archive
@@ -79,7 +80,7 @@ def user_change(
     if state is not None and state not in ("active", "disabled"):
         raise UsageError("The state of a user is active or disabled.")
     if state == "disabled" and id == principal.id:
-        raise ConflictError("You cannot disable yourself.")
+        raise ConflictError(later("You cannot disable yourself."))
     with archive.directory:
         before = _info(archive, id)
         addresses = _addresses(primary or before.primary, before.aliases if aliases is None else aliases)
@@ -111,7 +112,8 @@ def user_import(archive: Archive, principal: Principal, *, csv: bytes) -> api.Im
             if event is not None:
                 archive.record(principal, event)
             counts[outcome] += 1
-    archive.note(principal, "user.import", f"{counts}, {len(wrong)} lines wrong")
+    said = ", ".join(f"{count} {outcome}" for outcome, count in counts.items())
+    archive.note(principal, "user.import", f"{said}, {len(wrong)} lines wrong")
     return api.ImportResult(counts["created"], counts["changed"], counts["unchanged"], tuple(wrong))
 
 
@@ -131,12 +133,14 @@ def user_invite(
         wanted = [_info(archive, one) for one in ids]
         disabled = [one.primary for one in wanted if one.state != "active"]
         if disabled:
-            raise ConflictError(f"{disabled[0]} is disabled. Enable the user first.")
+            raise ConflictError(later("{address} is disabled. Enable the user first."), address=disabled[0])
         if not principal.is_auditor and any("auditor" in one.roles and one.sign_in == "password" for one in wanted):
             # Whoever gets the code signs in as that auditor: otherwise it would be a way to appoint oneself.
             raise ForbiddenError(
-                "An auditor's password is set anew by another auditor who is an administrator, or on the box with "
-                "`mailkeep user invite`."
+                later(
+                    "An auditor's password is set anew by another auditor who is an administrator, or on the box "
+                    "with `mailkeep user invite`."
+                )
             )
     else:
         with archive.settings.read() as database:
@@ -300,11 +304,11 @@ class _Directory:
 def _addresses(primary: str, aliases: Iterable[str]) -> tuple[str, ...]:
     found = tuple(dict.fromkeys(normalise(one) for one in (primary, *aliases) if one.strip()))
     if not primary.strip():
-        raise UsageError("A user needs a primary address.")
+        raise UsageError(later("A user needs a primary address."))
     for one in found:
         local, _, domain = one.rpartition("@")
         if (not local or not domain) and one != "admin":
-            raise UsageError(f"“{one}” is not a mail address.")
+            raise UsageError(later("“{text}” is not a mail address."), text=one)
     return found
 
 
@@ -314,9 +318,11 @@ def _require_free(archive: Archive, addresses: Sequence[str], user_id: str) -> N
     for address in addresses:
         holder = archive.owners.archive_of(address, now)
         if holder not in (None, user_id):
-            raise ConflictError(f"The address {address} belongs to another user. Take it away there first.")
+            raise ConflictError(
+                later("The address {address} belongs to another user. Take it away there first."), address=address
+            )
         if address in doors:
-            raise ConflictError(f"{address} is an address of a mailbox.")
+            raise ConflictError(later("{address} is an address of a mailbox."), address=address)
 
 
 def _open_addresses(archive: Archive) -> dict[str, tuple[str, ...]]:
@@ -335,7 +341,7 @@ def _open_addresses(archive: Archive) -> dict[str, tuple[str, ...]]:
 def _info(archive: Archive, id: str) -> api.UserInfo:
     found = _infos(archive, [id], _open_addresses(archive))
     if not found:
-        raise NotFoundError("There is no such user.")
+        raise NotFoundError(later("There is no such user."))
     return found[0]
 
 

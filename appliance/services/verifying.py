@@ -9,6 +9,7 @@ import msgspec
 
 from appliance.errors import DamageError, UsageError
 from appliance.ingest.system_log import check_chain, entries
+from appliance.language import later
 from appliance.services import api
 from appliance.services.alarms.trouble import Figures, Trouble
 from appliance.services.archive import Archive, load_keyring
@@ -66,7 +67,7 @@ class Verifications:
                 progress.result = checked
             return ""
 
-        title = "Check of every record" if deep else "Check of all volumes"
+        title = later("Check of every record") if deep else later("Check of all volumes")
         # Not noted before it is done: a new entry of the system log would cover up that the newest ones are gone.
         return self._jobs.begin(principal, KIND, title, work, what=None, shared_with="auditor")
 

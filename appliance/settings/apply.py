@@ -272,6 +272,50 @@ def _(event: events.ReplicationSet, context: Context) -> tuple[str, str, str]:
 
 
 @_apply.register
+def _(event: events.DirectoryPut, context: Context) -> tuple[str, str, str]:
+    row = context.database.get(tables.Directory, event.name)
+    action = "directory.change" if row else "directory.add"
+    if row is None:
+        row = tables.Directory(name=event.name)
+        context.database.add(row)
+    row.put = msgspec.json.encode(event).decode()
+    told = [event.name, event.kind, f"interval={event.interval}-seconds"]
+    if host := _host(event.options.get("url", "")):
+        told.append(f"url={host}")
+    if event.signs_in:
+        told.append("signs-in")
+    return action, " ".join(told), ""
+
+
+@_apply.register
+def _(event: events.DirectoryRemoved, context: Context) -> tuple[str, str, str]:
+    context.database.execute(delete(tables.Directory).where(tables.Directory.name == event.name))
+    context.database.execute(delete(tables.Link).where(tables.Link.directory == event.name))
+    return "directory.remove", event.name, ""
+
+
+@_apply.register
+def _(event: events.PeopleLinked, context: Context) -> tuple[str, str, str]:
+    for link in event.links:
+        context.database.merge(
+            tables.Link(
+                directory=event.directory, lookup=lookup(context.lookup_key, link.person), user_id=link.user,
+                put=msgspec.json.encode(link).decode(),
+            )
+        )  # fmt: skip
+    return "directory.link", f"{event.directory} {len(event.links)} users", ""
+
+
+@_apply.register
+def _(event: events.DirectorySynchronised, context: Context) -> tuple[str, str, str]:
+    row = context.database.get(tables.Directory, event.name)
+    if row is not None:
+        row.synchronised_at, row.result = context.entry.at, msgspec.json.encode(event).decode()
+    told = f"{event.name} created={event.created} changed={event.changed} unchanged={event.unchanged}"
+    return "directory.synchronise", f"{told} refused={event.refused} disabled={event.disabled}", ""
+
+
+@_apply.register
 def _(event: events.GatewaySet, context: Context) -> tuple[str, str, str]:
     context.database.merge(tables.Gateway(id=1, hostname=event.hostname, size_limit=event.size_limit))
     return "gateway.set", f"{event.hostname} {event.size_limit}", ""

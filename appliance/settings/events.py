@@ -23,7 +23,7 @@ class UserPut(msgspec.Struct, frozen=True, tag=True):
     name: str
     addresses: tuple[str, ...]
     state: Literal["active", "disabled"] = "active"
-    origin: str = "admin"  # admin, import, mail (the mailbox's rule for unknown addresses)
+    origin: str = "admin"  # admin, import, directory, mail (the mailbox's rule for unknown addresses)
 
 
 class PasswordSet(msgspec.Struct, frozen=True, tag=True):
@@ -178,6 +178,55 @@ class ReplicationSet(msgspec.Struct, frozen=True, tag=True):
     rehearsal: bool = True  # once a week
 
 
+class DirectoryPut(msgspec.Struct, frozen=True, tag=True):
+    """A directory that users come from is added or changed. ``options`` hold secrets; ``interval`` is seconds between
+    two synchronisations, 0 for by hand only. ``signs_in``: its people may sign in with their password there."""
+
+    name: str
+    kind: str
+    options: dict[str, str] = {}
+    interval: int = 3600
+    signs_in: bool = False
+
+    def __repr__(self) -> str:
+        return f"DirectoryPut({self.name}, {self.kind}, …)"
+
+
+class DirectoryRemoved(msgspec.Struct, frozen=True, tag=True):
+    """Nothing is taken from there any more; the users that came from it stay as they are."""
+
+    name: str
+
+
+class Link(msgspec.Struct, frozen=True):
+    """That an entry of a directory is a user here, and the state it was last seen in; ``gone`` is listed no more."""
+
+    person: str
+    user: str
+    state: Literal["active", "disabled", "deleted", "gone"]
+    kind: Literal["user", "shared"] = "user"
+
+
+class PeopleLinked(msgspec.Struct, frozen=True, tag=True):
+    """Entries of a directory are users from now on, or have come into another state."""
+
+    directory: str
+    links: tuple[Link, ...]
+
+
+class DirectorySynchronised(msgspec.Struct, frozen=True, tag=True):
+    """All of a directory was read and users were changed after it: how many entries led to what."""
+
+    name: str
+    created: int
+    changed: int
+    unchanged: int
+    refused: int
+    disabled: int  # because they are listed no more
+    left_out: int
+    excluded: int
+
+
 class GatewaySet(msgspec.Struct, frozen=True, tag=True):
     """Host name and limits of the gateway."""
 
@@ -257,7 +306,8 @@ class Noted(msgspec.Struct, frozen=True, tag=True):
 Event = (
     UserPut | PasswordSet | TotpSet | InvitationMade | InvitationUsed | RoleAsked | RoleGranted | RoleRefused
     | RoleRevoked | MailboxPut | RecordsErased | TimestampingSet | CertificateSet | RemotePut | RemoteRemoved
-    | ReplicationSet | GatewaySet | WatchSet | NotifyingSet | MetricsTokenSet | HoldPlaced | HoldReleased | Noted
+    | ReplicationSet | DirectoryPut | DirectoryRemoved | PeopleLinked | DirectorySynchronised | GatewaySet | WatchSet
+    | NotifyingSet | MetricsTokenSet | HoldPlaced | HoldReleased | Noted
 )  # fmt: skip
 
 

@@ -24,7 +24,7 @@ from appliance.settings.apply import apply
 from appliance.settings.columns import bind_cipher, lookup
 from appliance.sqlite import durable, migrate, open_database
 
-NEWEST_REVISION = "0005"
+NEWEST_REVISION = "0006"
 DEFAULT_SIZE_LIMIT = 350 * 1024 * 1024
 
 
@@ -43,6 +43,14 @@ class Held(msgspec.Struct, frozen=True):
     archive: str
     since: int
     until: int  # 0 for open
+
+
+class Directory(msgspec.Struct, frozen=True):
+    """A directory that users come from, when it was last synchronised (microseconds), and with what result."""
+
+    put: events.DirectoryPut
+    synchronised_at: int | None
+    result: events.DirectorySynchronised | None
 
 
 class SignedIn(msgspec.Struct, frozen=True):
@@ -252,6 +260,38 @@ class Settings:
         with self.read() as database:
             row = database.get(tables.Replication, 1)
             return events.ReplicationSet() if row is None else events.ReplicationSet(row.keep_local_days, row.rehearsal)
+
+    # -- directories ------------------------------------------------------------------------------------------
+
+    def directories(self) -> list[Directory]:
+        """The directories that users come from, by name; secrets in the clear."""
+        with self.read() as database:
+            return [
+                Directory(
+                    decoding.from_json(row.put, events.DirectoryPut),
+                    row.synchronised_at,
+                    decoding.from_json(row.result, events.DirectorySynchronised) if row.result else None,
+                )
+                for row in database.scalars(select(tables.Directory).order_by(tables.Directory.name))
+            ]
+
+    def links(self, directory: str) -> list[events.Link]:
+        """The entries of a directory that are users here."""
+        with self.read() as database:
+            rows = database.scalars(select(tables.Link.put).where(tables.Link.directory == directory))
+            return [decoding.from_json(put, events.Link) for put in rows]
+
+    def links_of(self, user: str) -> dict[str, events.Link]:
+        """The entries that a user is, by directory."""
+        with self.read() as database:
+            rows = database.scalars(select(tables.Link).where(tables.Link.user_id == user))
+            return {row.directory: decoding.from_json(row.put, events.Link) for row in rows}
+
+    def linked_users(self) -> dict[str, str]:
+        """The directory that each user comes from, by user id."""
+        with self.read() as database:
+            rows = database.execute(select(tables.Link.user_id, tables.Link.directory)).all()
+            return {row.user_id: row.directory for row in rows}
 
     # -- watching and telling ---------------------------------------------------------------------------------
 

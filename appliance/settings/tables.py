@@ -163,6 +163,26 @@ class Replication(Base):
     rehearsal: Mapped[bool] = mapped_column(Boolean)
 
 
+class Directory(Base):
+    """A directory that users come from."""
+
+    __tablename__ = "directory"
+    name: Mapped[str] = mapped_column(String, primary_key=True)
+    put: Mapped[str] = mapped_column(EncryptedText)  # events.DirectoryPut as JSON, secrets among it
+    synchronised_at: Mapped[int | None] = mapped_column(Integer)  # microseconds
+    result: Mapped[str | None] = mapped_column(EncryptedText)  # events.DirectorySynchronised as JSON
+
+
+class Link(Base):
+    """An entry of a directory that is a user here."""
+
+    __tablename__ = "link"
+    directory: Mapped[str] = mapped_column(String, primary_key=True)
+    lookup: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)  # of the entry's id
+    user_id: Mapped[str] = mapped_column(String, index=True)
+    put: Mapped[str] = mapped_column(EncryptedText)  # events.Link as JSON
+
+
 class Gateway(Base):
     """One row: host name and limits of the gateway."""
 

@@ -186,6 +186,13 @@ def test_an_administrator_sees_numbers_and_no_mail(page: Page, product: Product)
     expect(page.locator(".hit")).to_have_count(0)
 
 
+def test_the_code_for_the_authenticator_app_is_drawn(page: Page) -> None:
+    sign_in(page, ANNA, PASSWORD)
+    page.goto("/account/two-step")
+    expect(page.get_by_alt_text("QR code")).to_be_visible()
+    assert page.locator("img.qr").evaluate("image => image.complete && image.naturalWidth") > 0
+
+
 def test_an_export_of_all_hits_becomes_a_file(page: Page) -> None:
     sign_in(page, ANNA, PASSWORD)
     _find(page, "zinc")

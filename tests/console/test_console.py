@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.segment import Segment
+from textual.color import Color
 from textual.pilot import Pilot
 from textual.widgets import Input
 
-from appliance.errors import ForbiddenError, KeyringError, LockedError, SignInError, UnavailableError
+from appliance.errors import ConflictError, ForbiddenError, KeyringError, LockedError, SignInError, UnavailableError
 from appliance.host import power, units, updates
 from appliance.language import LANGUAGES, use
 from appliance.services import api
@@ -21,9 +23,11 @@ from tui import app as console_app
 from tui.app import Console
 from tui.place import PLACES, Place
 from tui.screens.away import Away
+from tui.screens.new_remote import NewRemote
 from tui.screens.overview import Overview
 from tui.screens.sign_in import SignIn
 from tui.screens.unlock import Unlock
+from tui.theme import PlainScreen
 from tui.widgets.curve import bars
 from tui.widgets.message import Message
 from tui.widgets.table import Table
@@ -111,6 +115,32 @@ def test_the_recovery_key_opens_too() -> None:
 
     run(using, box=box)
     assert box.asked("unlock") == [{"recovery_key": "ABCD"}]
+
+
+def test_a_support_bundle_can_be_written_while_locked(tmp_path: Path) -> None:
+    box, place = FakeBox(lock_state=api.LockState(unlocked=False)), tmp_path / "bundle.zip"
+
+    async def using(pilot: Pilot[None], app: Console) -> None:
+        await press(pilot, "f4")
+        app.screen.query_one(Input).value = str(place)
+        await press(pilot, "enter", "enter")
+        assert "is written" in said(app)
+        assert isinstance(app.screen, Unlock)
+
+    run(using, box=box)
+    assert place.read_bytes() == b"bundle"
+    assert box.asked("support_write") == [{}]
+
+
+def test_who_has_not_signed_in_writes_no_files() -> None:
+    box = FakeBox(lock_state=api.LockState(unlocked=False))
+
+    async def using(pilot: Pilot[None], app: Console) -> None:
+        await press(pilot, "f4")
+        assert isinstance(app.screen, Unlock)
+        assert "Support bundle" not in shown(app)
+
+    run(using, box=box, sign_in=True)
 
 
 def test_an_archive_that_does_not_run_is_looked_for_again() -> None:
@@ -293,11 +323,20 @@ def test_the_safe_answer_comes_first() -> None:
     """Enter alone never does what a window asks about."""
 
     async def using(pilot: Pilot[None], app: Console) -> None:
-        for place, act in (("2", "s"), ("3", "d"), ("5", "p"), ("6", "l"), ("6", "d"), ("8", "r"), ("0", "o")):
+        for place, act in (
+            ("2", "s"),
+            ("3", "d"),
+            ("5", "p"),
+            ("5", "d"),
+            ("6", "l"),
+            ("6", "d"),
+            ("8", "r"),
+            ("0", "o"),
+        ):
             await press(pilot, place, act, "enter")
 
     box, host = run(using)
-    changed = {"mailbox_change", "user_change", "remote_change", "lock", "slot_remove", "machine_act"}
+    changed = {"mailbox_change", "user_change", "remote_change", "remote_remove", "lock", "slot_remove", "machine_act"}
     assert changed.isdisjoint(name for name, _params in box.calls)
     assert not host.asked(units.restart)
     assert not host.asked(power.power_off)
@@ -389,6 +428,80 @@ def test_a_paused_remote_goes_on_without_a_question() -> None:
 
     box, _host = run(using, box=FakeBox(remotes=(one,), remote_change=lambda **_: one))
     assert box.asked("remote_change") == [{"name": "nas", "paused": False}]
+
+
+def add_remote_by_folder(path: str) -> Using:
+    """N, the folder among the services, and its path."""
+
+    async def using(pilot: Pilot[None], app: Console) -> None:
+        await press(pilot, "5", "n", "end", "enter", "enter")
+        assert isinstance(app.screen, NewRemote)
+        await press(pilot, "enter")
+        await type_text(pilot, path)
+        await press(pilot, "f2")
+
+    return using
+
+
+def test_a_remote_is_added_once_it_was_tried() -> None:
+    passed = api.RemoteTested(True, True, True, True, 2e6, 3e6, None, "All went well.")
+    box = FakeBox(remote_test=lambda **_: passed, remote_add=lambda name, **_: remote(name, "local", "/srv/replica"))
+
+    async def using(pilot: Pilot[None], app: Console) -> None:
+        await add_remote_by_folder("/srv/replica")(pilot, app)
+        assert isinstance(app.screen, Place)
+        assert "replicated to “replica” from now on" in said(app)
+
+    run(using, box=box)
+    assert box.asked("remote_test") == [{"type": "local", "options": {}, "path": "/srv/replica"}]
+    assert box.asked("remote_add") == [{"name": "replica", "type": "local", "options": {}, "path": "/srv/replica"}]
+
+
+def test_a_remote_that_does_not_work_is_not_added_and_can_be_put_right() -> None:
+    failed = api.RemoteTested(False, False, False, False, 0.0, 0.0, None, "There is no such folder.")
+
+    async def using(pilot: Pilot[None], app: Console) -> None:
+        await add_remote_by_folder("/nowhere")(pilot, app)
+        assert isinstance(app.screen, NewRemote)
+        assert "There is no such folder." in shown(app)
+        assert "nothing was added" in said(app)
+        await press(pilot, "escape")
+        assert isinstance(app.screen, Place)
+
+    box, _host = run(using, box=FakeBox(remote_test=lambda **_: failed))
+    assert not box.asked("remote_add")
+
+
+def test_a_name_that_is_taken_is_told_where_it_was_typed() -> None:
+    passed = api.RemoteTested(True, True, True, True, 2e6, 3e6, None, "All went well.")
+    taken = ConflictError("There is a remote called “offsite” already.")
+
+    async def using(pilot: Pilot[None], app: Console) -> None:
+        await add_remote_by_folder("/srv/replica")(pilot, app)
+        assert isinstance(app.screen, NewRemote)
+        assert "called “offsite” already" in said(app)
+
+    run(using, box=FakeBox(remote_test=lambda **_: passed, remote_add=lambda **_: taken))
+
+
+def test_what_a_remote_needs_is_asked_for_before_it_is_tried() -> None:
+    async def using(pilot: Pilot[None], app: Console) -> None:
+        await add_remote_by_folder("")(pilot, app)
+        assert "This is needed." in shown(app)
+
+    box, _host = run(using)
+    assert not box.asked("remote_test")
+
+
+def test_a_remote_is_removed_when_somebody_says_so() -> None:
+    async def using(pilot: Pilot[None], app: Console) -> None:
+        await press(pilot, "5", "down", "d")
+        assert "stays, encrypted" in " ".join(shown(app).split())
+        await press(pilot, "right", "enter")
+        assert "nas is no remote of this archive" in said(app)
+
+    box, _host = run(using, box=FakeBox(remote_remove=None))
+    assert box.asked("remote_remove") == [{"name": "nas"}]
 
 
 def test_locking_leads_to_the_lock() -> None:
@@ -547,6 +660,18 @@ def test_the_plain_look_needs_only_what_a_bare_screen_can_show() -> None:
 
     run(using)
     assert not strange
+
+
+def test_what_the_screen_can_draw_is_left_as_it_is() -> None:
+    def drawn(text: str, font: str = "") -> str:
+        (segment,) = PlainScreen(frozenset(font)).apply([Segment(text)], Color(0, 0, 0))
+        assert len(segment.text) == len(text)
+        return segment.text
+
+    assert drawn("✓ “Reading …”") == '+ "Reading.."'
+    assert drawn("✓ “Reading …”", "✓…") == '✓ "Reading …"'
+    assert drawn("▁▂▃→") == "─▄▄>"
+    assert drawn("▁▂▃→", "▁▂▃→") == "▁▂▃→"
 
 
 def test_a_fault_of_the_console_shows_no_secrets(capsys: pytest.CaptureFixture[str]) -> None:

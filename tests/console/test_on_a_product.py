@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from textual.screen import Screen
 
+from appliance.language import use
 from appliance.services import api
 from appliance.services.paths import Paths
 from tests.console.conftest import PLAIN
@@ -51,6 +52,11 @@ async def _use(product: Product) -> None:
             return all(one.is_finished for one in app.workers if one.group == "loading")
 
         await until(on(Unlock))
+        use("de")
+        await type_text(pilot, "a wrong passphrase")
+        await press(pilot, "enter")
+        await until(lambda: "Die Passphrase ist nicht richtig." in shown(app))
+        use("en")
         await type_text(pilot, PASSPHRASE)
         await press(pilot, "enter")
         await until(on(SignIn))

@@ -63,11 +63,16 @@ def test_not_running(snap: Snap, plain: bool) -> None:
     [
         ("new mailbox", "2n"), ("suspend", "2s"), ("instructions", "2i"), ("invite", "3i"), ("lock", "6l"),
         ("passphrase", "6p"), ("authority", "7a"), ("restart service", "8r"), ("log", "8g"), ("install", "9i"),
-        ("doctor", "0d"), ("bundle", "0b"), ("switch off", "0o"),
+        ("doctor", "0d"), ("bundle", "0b"), ("switch off", "0o"), ("new remote", "5n"), ("remove remote", "5d"),
     ],
 )  # fmt: skip
 def test_window(snap: Snap, name: str, keys: str) -> None:
     snap(*keys, plain=True, box=FakeBox(certificate_acme_terms="https://letsencrypt.org/documents/LE-SA-v1.5.pdf"))
+
+
+@both_looks
+def test_new_remote(snap: Snap, plain: bool) -> None:
+    snap("5", "n", "down", "down", "enter", "enter", plain=plain)
 
 
 @pytest.mark.parametrize(("name", "keys"), [("new mailbox", "2n"), ("log", "8g"), ("doctor", "0d")])

@@ -9,6 +9,8 @@ from typing import Any
 
 import msgspec
 import pytest
+import segno
+from textual.color import Color
 from textual.pilot import Pilot
 
 from appliance.errors import KeyringError, UnavailableError, UsageError
@@ -28,12 +30,14 @@ from tui.setup.pages.archive import PassphrasePage, RecoveryKeyPage, TypeBackPag
 from tui.setup.pages.mailbox import MailboxPage
 from tui.setup.wizard import StepPage, Wizard
 from tui.widgets.form import Choice, Field
+from tui.widgets.qr import Qr
 
 pytestmark = pytest.mark.console
 
 KEY = "PG0PW-8WWZ9-EH5K3-6KF5A-KCFD0-GHCCS-WXD3V-JAVR3"
 ADDRESS = "journal-4f2a9c81d7e3@journal.example.com"
 SIZES = {"80x25": ((80, 25), True), "160x50": ((160, 50), False)}
+BLACK = Color(0, 0, 0)
 OK = [Finding("ok", "Signed in, and out again.")]
 
 
@@ -561,6 +565,65 @@ def test_a_page_that_is_longer_than_the_screen_can_be_read_to_its_end(person: Pe
         assert body.scroll_y == before
 
     person.at("instructions", act)
+
+
+def qr_on_screen(app: Console) -> list[list[bool]]:
+    """The modules (True: dark) of the code that the screen shows, read off its cells and their colours."""
+    code = app.screen.query_one(Qr)
+    assert app.screen.find_widget(code).visible_region == code.region, "the code is cut off"
+    rows: list[list[bool]] = []
+    for line in app.screen._compositor.render_strips()[code.region.y : code.region.bottom]:
+        upper: list[bool] = []
+        lower: list[bool] = []
+        for segment in line.crop(code.region.x, code.region.right).apply_filter(app._filters[-1], BLACK):
+            assert segment.style is not None
+            assert segment.style.color is not None and segment.style.bgcolor is not None
+            assert segment.style.color.get_truecolor() == (255, 255, 255)
+            assert segment.style.bgcolor.get_truecolor() == (0, 0, 0)
+            upper += [cell not in "█▀" for cell in segment.text]
+            lower += [cell not in "█▄" for cell in segment.text]
+        rows += [upper, lower]
+    return rows
+
+
+@pytest.mark.parametrize("page", ["instructions", "archive-recovery-key"])
+def test_a_qr_code_is_whole_on_the_smallest_screen(person: Person, page: str) -> None:
+    person.box.there.append(api.MailboxInfo(id="ab" * 16, name="Journal", address=ADDRESS, state="active"))
+
+    async def act(pilot: Pilot[None]) -> None:
+        app = pilot.app
+        assert isinstance(app, Console)
+        app.shows_qr = True
+        await pilot.press("f3")
+        await settled(pilot)
+        wanted = segno.make(ADDRESS if page == "instructions" else KEY, error="l", micro=False)
+        modules = [[bool(one) for one in row] for row in wanted.matrix_iter(border=2)]
+        assert qr_on_screen(app)[: len(modules)] == modules
+        await pilot.press("f3")
+        await settled(pilot)
+        assert isinstance(app.screen, StepPage)
+
+    person.at(PAGES[page], act)
+
+
+def test_there_is_no_qr_code_where_the_screen_cannot_draw_it(person: Person) -> None:
+    async def act(pilot: Pilot[None]) -> None:
+        assert "F3" not in "".join(str(one.render()) for one in pilot.app.screen.query("FooterKey").results())
+        await pilot.press("f3")
+        await settled(pilot)
+        assert isinstance(pilot.app.screen, StepPage)
+
+    person.at(_recovery, act)
+
+
+@pytest.mark.parametrize(("plain", "font", "shown"), [
+    (True, None, False), (True, "ab█▀▄", True), (True, "ab█▄", False), (False, None, True), (False, "ab", False),
+])  # fmt: skip
+def test_the_font_decides_about_qr_codes_and_where_it_does_not_tell_the_look(
+    tmp_path: Path, plain: bool, font: str | None, shown: bool
+) -> None:
+    known = None if font is None else frozenset(font)
+    assert Console(Paths(tmp_path), plain=plain, font=known).shows_qr is shown
 
 
 def test_the_keyboard_is_asked_for_on_the_machine_s_own_screen(person: Person, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -67,7 +67,7 @@ class Wizard:
     def end(self) -> None:
         """Stop the console and what it started."""
         self.terminal.stop()
-        served = _serving(self.paths.data)
+        served = serving(self.paths.data)
         for pid in served:
             os.kill(pid, signal.SIGTERM)
         await_gone(served, 90)
@@ -310,7 +310,7 @@ def _set_up(wizard: Wizard, answers: Path) -> list[dict[str, Any]]:
     return found
 
 
-def _serving(data: Path) -> list[int]:
+def serving(data: Path) -> list[int]:
     """The supervisors that serve a data folder."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):

@@ -103,14 +103,14 @@ class Load:
             assert time.monotonic() < deadline, f"mail does not flow: {self.replies}, {self.broken} broken connections"
             time.sleep(0.01)
 
-    def await_reply(self, beginning: str, seconds: float = 60.0) -> None:
-        """Return when a reply that begins so has come since now."""
+    def await_reply(self, beginning: str, seconds: float = 60.0, *, times: int = 1) -> None:
+        """Return when so many replies that begin so have come since now."""
 
         def count() -> int:
             return sum(number for reply, number in list(self.replies.items()) if reply.startswith(beginning))
 
         before, deadline = count(), time.monotonic() + seconds
-        while count() == before:
+        while count() < before + times:
             assert time.monotonic() < deadline, f"no {beginning} reply: {self.replies}"
             time.sleep(0.01)
 

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Protocol
@@ -29,7 +30,7 @@ from tests.replica_box import Quiet, ReplicaBox
 pytestmark = pytest.mark.faults
 
 SIZE = 11_000_000
-SLOW = "2M"
+SLOW, SLOWEST = "2M", "512k"
 """Bytes a second, so that there is a middle. The first 4 MiB go at once: rclone saves up to that much of its limit."""
 BOUND = 120
 """Seconds in which an error has to come, far more than rclone is told to wait here."""
@@ -114,7 +115,8 @@ def test_the_line_goes_down_under_an_upload_and_a_download(
     content = os.urandom(SIZE)
     (tmp_path / "source").write_bytes(content)
     name = object_name(sha256(content).digest())
-    remote = opened.remote(target.named("slow", bandwidth=SLOW))
+    slow = opened.remote(target.named("slow", bandwidth=SLOW if back else SLOWEST))
+    quick = opened.remote(target.config)
 
     def cut() -> None:
         line.cut()
@@ -122,20 +124,23 @@ def test_the_line_goes_down_under_an_upload_and_a_download(
             time.sleep(1)
             line.join()
 
-    for action, count in (
-        (lambda: remote.put(tmp_path / "source", name), lambda: line.sent),
-        (lambda: remote.get(name, tmp_path / "back"), lambda: line.received),
-    ):
+    def upload(remote: Remote) -> None:
+        remote.put(tmp_path / "source", name)
+
+    def download(remote: Remote) -> None:
+        remote.get(name, tmp_path / "back")
+
+    for action, count in ((upload, lambda: line.sent), (download, lambda: line.received)):
         cutting = once_moved(count, SIZE // 3, cut)
-        error = in_time(action)
+        error = in_time(partial(action, slow))
         cutting.join()
         line.join()
         assert error is None or isinstance(error, UnavailableError)
         assert back or error is not None, "nothing came over a line that was down"
-        assert_nothing_half(remote)
+        assert_nothing_half(quick)
         if error is not None:
             assert "safe on this box" in error.message and not (tmp_path / "back").exists()
-            action()
+            action(quick)
     assert (tmp_path / "back").read_bytes() == content
 
 

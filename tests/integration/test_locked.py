@@ -9,6 +9,7 @@ import signal
 import smtplib
 import subprocess
 import time
+import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from itertools import count
@@ -234,3 +235,13 @@ def _memory(pid: int) -> bytes:
                 continue
     assert found
     return b"".join(found)
+
+
+def test_a_support_bundle_can_be_made_for_who_helps_with_unlocking(product: Product, tmp_path: Path) -> None:
+    place = tmp_path / "bundle.zip"
+    product.run("support-bundle", "--out", str(place))
+    with zipfile.ZipFile(place) as bundle:
+        assert "The archive was locked" in bundle.read("README.txt").decode()
+        assert json.loads(bundle.read("status.json"))["unlocked"] is False
+        assert "keyring.json" in bundle.read("files.csv").decode()
+    assert is_locked(product)

@@ -10,6 +10,7 @@ from textual.widget import Widget
 from textual.widgets import DataTable
 
 from appliance.errors import MailkeepError
+from appliance.framing import words_of
 from appliance.language import _
 from appliance.services import api
 from appliance.services.verifying import Checked
@@ -92,10 +93,10 @@ class Jobs(Place):
         )
 
     async def _show_job(self, job: api.JobInfo) -> None:
-        texts = [(job.message or state_word(job.state), "lead")]
+        texts = [(words_of(job.message, job.failure) or state_word(job.state), "lead")]
         if job.kind == "verify" and job.state == "done":
             texts = _said_of(await self.app.box.call("verify_result", Checked, id=job.id))
-        await self.app.push_screen_wait(Show(job.title, *texts))
+        await self.app.push_screen_wait(Show(job_title(job), *texts))
 
     # -- doing ------------------------------------------------------------------------------------------------
 
@@ -123,7 +124,7 @@ class Jobs(Place):
         if one is None or one.state not in ("waiting", "running"):
             self.say(_("Only what is under way can be stopped."))
             return
-        title = one.title if isinstance(one, api.JobInfo) else run_title(one)
+        title = job_title(one) if isinstance(one, api.JobInfo) else run_title(one)
         if not await self.sure(
             _("Stop this?"),
             _("“{title}” ends at the next place where nothing is lost.").format(title=title),
@@ -148,6 +149,11 @@ def state_word(state: str) -> str:
     }[state]  # fmt: skip
 
 
+def job_title(job: api.JobInfo) -> str:
+    """What a job does."""
+    return words_of(job.title, None)
+
+
 def run_title(run: api.RunInfo) -> str:
     """What a run of the replicator does."""
     kind = {
@@ -162,8 +168,12 @@ def _colour(state: str) -> str:
 
 
 def _job_row(id: str, one: api.JobInfo, now: float) -> Row:
-    far = words.share(one.done, one.total) if one.state == "running" and one.total else one.message
-    return Row(id, (one.title, state_word(one.state), far, words.ago(one.started_at or None, now)), _colour(one.state))
+    far = (
+        words.share(one.done, one.total) if one.state == "running" and one.total else words_of(one.message, one.failure)
+    )
+    return Row(
+        id, (job_title(one), state_word(one.state), far, words.ago(one.started_at or None, now)), _colour(one.state)
+    )
 
 
 def _run_row(id: str, one: api.RunInfo, now: float) -> Row:

@@ -42,7 +42,9 @@ class Keys(ListPlace[api.SlotInfo]):
     def body(self) -> Iterable[Widget]:
         """See ``Page``."""
         yield Facts(id="facts")
-        yield Table(Column(_("Way to the key")), Column(_("Name")), Column(_("Made"), 17), id="list")
+        yield Table(
+            Column(_("Way to the key"), 31), Column(_("Name")), Column(_("Made"), 17, wide_only=True), id="list"
+        )  # fmt: skip
 
     async def load(self) -> None:
         """See ``Place``."""

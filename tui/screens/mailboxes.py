@@ -42,7 +42,7 @@ class Mailboxes(FactsPlace[api.MailboxInfo]):
         yield Text(_("Mail servers send their journal reports to these addresses."), "hint")
         yield Table(
             Column(_("Address")), Column(_("Name"), 18, wide_only=True), Column(_("State"), 17),
-            Column(_("Last report"), 14), Column(_("Messages"), 10, right=True, wide_only=True),
+            Column(_("Last report"), 15), Column(_("Messages"), 10, right=True, wide_only=True),
             id="list", empty=_("No mailbox yet. Make one with N."),
         )  # fmt: skip
         yield Facts(id="facts")

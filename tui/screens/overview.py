@@ -56,15 +56,15 @@ class Overview(Place):
             yield Curve(_("Replicas behind"), plain=plain, id="lag")
         yield Table(Column(_("Alarms")), Column(_("Since"), 10, right=True), id="alarms")
         yield Table(
-            Column(_("Mailbox")), Column(_("Last report"), 16), Column(_("Messages"), 10, right=True),
-            Column(_("Size"), 9, right=True, wide_only=True), Column(_("State"), 14, wide_only=True),
+            Column(_("Mailbox")), Column(_("Last report"), 15), Column(_("Messages"), 11, right=True),
+            Column(_("Size"), 9, right=True, wide_only=True), Column(_("State"), 18, wide_only=True),
             id="mailboxes", empty=_("No mailbox yet. Make one with 2, then N."),
         )  # fmt: skip
 
     async def load(self) -> None:
         """See ``Place``."""
         box = self.app.box
-        status = await box.call("status", api.Status)
+        status = await box.call("status", api.Status, recent=True)
         if not status.unlocked:
             self.app.go_on()
             return

@@ -8,13 +8,16 @@ from typing import ClassVar
 from textual.binding import BindingType
 from textual.widget import Widget
 
+from appliance.cloud.backends import BACKENDS
+from appliance.framing import words_of
 from appliance.language import _, ngettext
 from appliance.services import api
 from tui import words
 from tui.page import key
 from tui.place import FactsPlace
 from tui.screens.jobs import run_title, state_word
-from tui.widgets.dialog import Show
+from tui.screens.new_remote import NewRemote
+from tui.widgets.dialog import Ask, Asked, Show
 from tui.widgets.form import Facts, Text
 from tui.widgets.table import Column, Row, Table
 
@@ -27,17 +30,19 @@ class Replicas(FactsPlace[api.RemoteInfo]):
     NAME = "replicas"
     EVERY = 3.0
     BINDINGS: ClassVar[list[BindingType]] = [
-        key("r", "replicate", "Replicate now", shown="R"),
+        key("n", "new", "New", shown="N"),
+        key("r", "replicate", "Replicate", shown="R"),
         key("t", "test", "Test", shown="T"),
         key("c", "check", "Check", shown="C"),
         key("p", "pause", "Pause", shown="P"),
+        key("d", "remove", "Remove", shown="D"),
     ]
 
     def help(self) -> str:
         """See ``Place``."""
         return _(
             "A replica is a whole, encrypted copy of the archive on a remote. With it and the recovery key everything "
-            "can be restored on another box. New remotes are set up on the web page under Replicas, with an assistant."
+            "can be restored on another box. A new remote is tested before it is added."
         )
 
     def body(self) -> Iterable[Widget]:
@@ -45,7 +50,7 @@ class Replicas(FactsPlace[api.RemoteInfo]):
         yield Text("", id="summary")
         yield Table(
             Column(_("Remote")), Column(_("State"), 11), Column(_("Not there yet"), 16), Column(_("Last run"), 13),
-            id="list", empty=_("No remote. Add one on the web page, under Replicas."),
+            id="list", empty=_("No remote. N adds one."),
         )  # fmt: skip
         yield Facts(id="facts")
 
@@ -88,6 +93,14 @@ class Replicas(FactsPlace[api.RemoteInfo]):
 
     # -- doing ------------------------------------------------------------------------------------------------
 
+    def action_new(self) -> None:
+        """Add a remote."""
+        self.do(self._new)
+
+    def action_remove(self) -> None:
+        """Replicate there no more."""
+        self.do(self._remove)
+
     def action_replicate(self) -> None:
         """Bring the remote up to date."""
         self.do(self._replicate)
@@ -108,6 +121,37 @@ class Replicas(FactsPlace[api.RemoteInfo]):
         """Enter shows the last runs."""
         self.do(self._history)
 
+    async def _new(self) -> None:
+        given = await self.app.push_screen_wait(
+            Ask(
+                _("Where is the replica to lie?"),
+                (Asked("type", "", answers=tuple((one.type, _(one.title), "") for one in BACKENDS)),),
+                yes=_("Continue"),
+            )
+        )
+        if given is None:
+            return
+        backend = next(one for one in BACKENDS if one.type == given["type"])
+        name = await self.app.push_screen_wait(NewRemote(backend, tuple(self.known)))
+        if name is not None:
+            self.say(_("The archive is replicated to “{name}” from now on.").format(name=name), "good")
+            self.action_reload()
+
+    async def _remove(self) -> None:
+        one = self.chosen()
+        if one is None:
+            return
+        what = _(
+            "Nothing is replicated there any more. What lies there stays, encrypted, and the recovery key still "
+            "restores it; who wants it gone deletes it at the service."
+        )
+        if len(self.known) == 1:
+            what += " " + _("What comes in from now on is then on this box only.")
+        if await self.sure(_("Remove {name}?").format(name=one.name), what, yes=_("Remove"), danger=True):
+            await self.app.box.call("remote_remove", type(None), name=one.name)
+            self.say(_("{name} is no remote of this archive any more.").format(name=one.name), "good")
+            self.action_reload()
+
     async def _replicate(self) -> None:
         one = self.chosen()
         if one is not None:
@@ -121,7 +165,7 @@ class Replicas(FactsPlace[api.RemoteInfo]):
             return
         self.say(_("A small file is written to {name}, read back and deleted …").format(name=one.name))
         tested = await self.app.box.call("remote_test", api.RemoteTested, name=one.name)
-        text = tested.words
+        text = words_of(tested.words, tested.failure)
         if tested.passed and tested.up:
             text += " " + _("Up {up} a second, down {down} a second.").format(
                 up=words.size(tested.up), down=words.size(tested.down)

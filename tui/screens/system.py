@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
-from datetime import datetime
-from pathlib import Path
 from typing import ClassVar
 
 from textual.binding import BindingType
 from textual.widget import Widget
 
-from appliance.errors import StorageError
+from appliance.framing import words_of
 from appliance.host import clock, hostname, network, power
 from appliance.language import _
 from appliance.services import api
 from tui import words
 from tui.page import key
 from tui.place import Place
+from tui.screens import bundle
 from tui.screens.doctor import Doctor
-from tui.widgets.dialog import Ask, Asked
 from tui.widgets.form import Facts
 
 PAUSE = 0.5
@@ -93,36 +91,18 @@ class System(Place):
         self.do(self._off)
 
     async def _bundle(self) -> None:
-        day = f"{datetime.fromtimestamp(self.app.now()).astimezone():%Y-%m-%d-%H%M}"
-        given = await self.app.push_screen_wait(
-            Ask(
-                _("A support bundle"),
-                (Asked("file", _("Write it to"), value=str(Path.home() / f"mailkeep-support-{day}.zip")),),
-                what=_(
-                    "It holds versions, states, numbers, logs and what the doctor finds. Addresses and host names are "
-                    "replaced by others; mail, keys and passwords are not in it. Look through it before you send it."
-                ),
-                yes=_("Write"),
-            )
-        )
+        given = await self.app.push_screen_wait(bundle.ask_for_file(self.app.now()))
         if given is None:
             return
-        place = Path(given["file"]).expanduser()
         job = await self.app.box.call("support_begin", api.JobInfo)
         while job.finished_at is None:
             self.say(_("The support bundle is being made …"))
             await asyncio.sleep(PAUSE)
             job = await self.app.box.call("job", api.JobInfo, id=job.id)
         if job.state != "done":
-            self.say(job.message or _("The support bundle was not made. Try again."), "bad")
+            self.say(words_of(job.message, job.failure) or _("The support bundle was not made. Try again."), "bad")
             return
-        try:
-            written = await self.app.box.save(place, "support_download", id=job.id)
-        except OSError as error:
-            raise StorageError(
-                _("{file} could not be written: {reason}.").format(file=place, reason=error.strerror or error)
-            ) from error
-        self.say(_("{file} is written, {size}.").format(file=place, size=words.size(written)), "good")
+        self.say(await bundle.write(self.app.box, given["file"], "support_download", id=job.id), "good")
 
     async def _restart(self) -> None:
         await self._power(

@@ -13,6 +13,7 @@ from appliance.errors import KeyringError
 from appliance.language import _
 from appliance.services import api
 from tui.page import Page, key
+from tui.screens import bundle
 from tui.widgets.form import Buttons, Field, Heading, Text
 
 
@@ -21,6 +22,7 @@ class Unlock(Page[None]):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         key("f2", "other", "Passphrase or recovery key"),
+        key("f4", "bundle", "Support bundle"),
         key("f10", "app.quit", "Quit"),
     ]
 
@@ -54,6 +56,20 @@ class Unlock(Page[None]):
             self.do(self._unlock)
         else:
             self.action_other()
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """While it is locked nobody can sign in: where somebody would have to, nobody writes files."""
+        return not self.app.asks_who if action == "bundle" else super().check_action(action, parameters)
+
+    def action_bundle(self) -> None:
+        """Write a support bundle, as far as it can be made without the key."""
+        self.do(self._bundle)
+
+    async def _bundle(self) -> None:
+        given = await self.app.push_screen_wait(bundle.ask_for_file(self.app.now()))
+        if given is not None:
+            self.say(_("The support bundle is being made …"))
+            self.say(await bundle.write(self.app.box, given["file"], "support_write"), "good")
 
     def action_other(self) -> None:
         """The other of the two secrets."""

@@ -43,7 +43,7 @@ class Updates(Place):
         yield Text("", id="summary")
         yield Facts(id="facts")
         yield Table(
-            Column(_("Package")), Column(_("Installed"), 16), Column(_("Available"), 16), Column(_("Security"), 9),
+            Column(_("Package")), Column(_("Installed"), 16), Column(_("Available"), 16), Column(_("Security"), 10),
             id="list", empty=_("Everything is as new as it can be."),
         )  # fmt: skip
 

@@ -30,6 +30,7 @@ class Users(ListPlace[api.UserInfo]):
         key("n", "new", "New", shown="N"),
         key("i", "invite", "Invite", shown="I"),
         key("d", "disable", "Disable", shown="D"),
+        key("o", "directories", "Directory", shown="O"),
         key("slash", "find", "Find", shown="/"),
     ]
 
@@ -81,6 +82,10 @@ class Users(ListPlace[api.UserInfo]):
     def action_find(self) -> None:
         """Type a part of a name."""
         self.query_one("#find", Field).input.focus()
+
+    def action_directories(self) -> None:
+        """Where users come from."""
+        self.app.go_to("directories")
 
     # -- doing ------------------------------------------------------------------------------------------------
 

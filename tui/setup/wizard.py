@@ -30,23 +30,16 @@ from appliance.services.setup.progress import Progress, load, save
 from appliance.services.setup.runtime import Runtime
 from appliance.services.setup.steps import ORDER, Id, after, before, first_open, number, step
 from tui.page import Page, key
-from tui.setup.findings import Findings
 from tui.setup.overview import Overview
-from tui.widgets.form import Buttons, Field, Text
+from tui.widgets.findings import Findings
+from tui.widgets.form import Buttons, Field, Text, WrongAnswerError
+from tui.widgets.qr import ShowQr
 
 if TYPE_CHECKING:
     from tui.app import Console
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-
-class WrongAnswerError(Exception):
-    """An answer that cannot be; said at the field it was typed into."""
-
-    def __init__(self, field: str, why: str) -> None:
-        super().__init__(why)
-        self.field, self.why = field, why
 
 
 class Wizard:
@@ -136,6 +129,7 @@ class StepPage(Page[None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         key("escape", "back", "Back", shown="Esc"),
         key("f2", "go_on", "Continue"),
+        key("f3", "qr", "QR code"),
         key("f4", "test", "Test"),
         key("f10", "app.quit", "Leave"),
         Binding("pagedown", "scroll(1)", show=False, priority=True),
@@ -181,6 +175,10 @@ class StepPage(Page[None]):
         """What the main button says."""
         return _("Continue")
 
+    def as_qr(self) -> tuple[str, str]:
+        """What of the page can be shown as a QR code, and how it is called; both empty for nothing."""
+        return "", ""
+
     # -- what all do ------------------------------------------------------------------------------------------
 
     def heading(self) -> str:
@@ -215,7 +213,13 @@ class StepPage(Page[None]):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002
         """Keys of what the page does not have are not shown."""
-        return self.has_test() if action == "test" else True
+        match action:
+            case "test":
+                return self.has_test()
+            case "qr":
+                return self.app.shows_qr and any(self.as_qr())
+            case _:
+                return True
 
     def on_buttons_chosen(self, event: Buttons.Chosen) -> None:
         """A button does what its key does."""
@@ -257,6 +261,11 @@ class StepPage(Page[None]):
     def action_later(self) -> None:
         """Leave the step out for now."""
         self._finish()
+
+    def action_qr(self) -> None:
+        """Show the page's QR code."""
+        text, heading = self.as_qr()
+        self.app.push_screen(ShowQr(heading, text))
 
     def action_test(self) -> None:
         """Put the answer in force and test it, and stay."""

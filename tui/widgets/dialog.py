@@ -48,7 +48,8 @@ class Ask(Dialog[Mapping[str, str] | None]):
                 yield Text(self._what)
             for one in self._asked:
                 if one.answers:
-                    yield Text(one.label, "label")
+                    if one.label:
+                        yield Text(one.label, "label")
                     yield Choice(one.answers, id=one.id, value=one.value)
                 else:
                     yield Field(one.label, id=one.id, value=one.value, hint=one.hint, secret=one.secret)

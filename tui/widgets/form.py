@@ -14,6 +14,14 @@ from textual.widgets import Button, Input, OptionList, Static
 from textual.widgets.option_list import Option
 
 
+class WrongAnswerError(Exception):
+    """An answer that cannot be; said at the field, by its id, that it was typed into."""
+
+    def __init__(self, field: str, why: str) -> None:
+        super().__init__(why)
+        self.field, self.why = field, why
+
+
 class Heading(Static):
     """A heading within the page."""
 
@@ -140,6 +148,10 @@ class Facts(Vertical):
         if new != self._facts:
             self._facts = new
             await self.recompose()
+
+
+class Points(Facts):
+    """A list: before each point its mark or number; lines that are wrapped stay behind it."""
 
 
 def _rows(facts: Iterable[tuple[str, str]]) -> Iterable[Widget]:

@@ -7,8 +7,8 @@ import shlex
 
 from appliance.services import api
 
-FOLDER = "/var/lib/mailkeep"
-"""The empty folder on the new machine."""
+FOLDER = "/var/lib/mailkeep/archive"
+"""The empty folder on the new machine: where the package has its archive."""
 
 
 def restore_command(remote: api.RemoteInfo) -> str:

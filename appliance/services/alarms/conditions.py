@@ -25,6 +25,8 @@ LATE_SECONDS, LATE_OVER_SECONDS, LATE_ERROR_SECONDS = 300.0, 60.0, 3600.0
 """Age of the oldest mail that is not searchable: from when there is an alarm, until when, and when it is grave."""
 CERTIFICATE_DAYS = ((30.0, 1 / 4), (7.0, 1 / 10))
 """Days before a certificate ends, warning and error; for short-lived ones at most that share of their life."""
+RENEWED_DAYS = 90.0
+"""Days that certificates which are renewed by themselves last at most, mostly."""
 ATTACK_TRIES, ATTACK_ERROR_TRIES = 30, 300
 """Wrong passwords in an hour from which on somebody is taken to be guessing; the alarm is over below a third."""
 
@@ -91,7 +93,7 @@ class Observed(msgspec.Struct, frozen=True):
 def troubles(seen: Observed, standing: Standing) -> Iterator[Trouble]:
     """What is wrong."""
     if seen.waiting is not None:
-        yield Trouble("locked", "warning", figures={"waiting": seen.waiting})
+        yield Trouble("locked", "warning", figures={"waiting": seen.waiting, **_until_it_ends(seen)})
     yield from _about_the_box(seen, standing)
     yield from _about_the_log(seen, standing)
     yield from _about_the_gateway(seen)
@@ -110,7 +112,7 @@ def _about_the_box(seen: Observed, standing: Standing) -> Iterator[Trouble]:
     if seen.plain_swaps:
         yield Trouble("swap", "warning", figures={"swaps": ", ".join(seen.plain_swaps)})
     if seen.certificate is not None:
-        yield from _certificate(seen.certificate)
+        yield from _certificate(seen.certificate, locked=seen.waiting is not None)
 
 
 def _over(
@@ -124,8 +126,16 @@ def _over(
             return
 
 
-def _certificate(found: Certificate) -> Iterator[Trouble]:
-    figures: Figures = {"days": int(found.days_left), "problem": found.problem}
+def _until_it_ends(seen: Observed) -> Figures:
+    """When the certificate of a locked box ends, where that is near: it is not renewed before the box is unlocked."""
+    found = seen.certificate
+    if found is None or found.problem or found.days_left > RENEWED_DAYS:
+        return {}
+    return {"ends": int(seen.now + found.days_left * 86_400), "ended": int(found.days_left < 0)}
+
+
+def _certificate(found: Certificate, *, locked: bool) -> Iterator[Trouble]:
+    figures: Figures = {"days": int(found.days_left), "problem": found.problem, "locked": int(locked)}
     warning, error = (min(days, found.lifetime_days * share) for days, share in CERTIFICATE_DAYS)
     if found.problem or found.days_left <= error:
         yield Trouble("certificate", "error", figures=figures)

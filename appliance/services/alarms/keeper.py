@@ -44,6 +44,11 @@ class Alarms:
         with self._lock:
             return self._book
 
+    @property
+    def standing(self) -> tuple[Alarm, ...]:
+        """Those that stand: errors first, then the newest first."""
+        return _ranked(self.book)
+
     def level(self, kind: str, about: str) -> Level | None:
         """At which level a trouble is held to be wrong; None where it is not."""
         return self.book.level(kind, about)
@@ -57,7 +62,7 @@ class Alarms:
             after = self._book.seen(found, self._clock(), kinds)
             if self.keeps:
                 self._become(after)
-        return tuple(sorted(after.standing, key=lambda one: (one.level != "error", -one.since)))
+        return _ranked(after)
 
     def acknowledge(self, id: str, by: str) -> Alarm:
         """Write down that somebody has seen an alarm. Raises NotFoundError for one that does not stand."""
@@ -91,6 +96,10 @@ class Alarms:
             self._written = after
         except OSError as error:
             log.warning("the alarms could not be written down, which is tried again: %s", error)
+
+
+def _ranked(book: Book) -> tuple[Alarm, ...]:
+    return tuple(sorted(book.standing, key=lambda one: (one.level != "error", -one.since)))
 
 
 def _load(path: Path, files: Files) -> Book:

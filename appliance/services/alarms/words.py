@@ -4,6 +4,7 @@ what to do next. A console that speaks another language than the archiver makes 
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
@@ -29,18 +30,36 @@ def sentence(kind: str, figures: Figures) -> str:
 
 
 def _locked(figures: Figures) -> str:
-    waiting = _count(figures, "waiting")
-    if not waiting:
+    said = _waiting(_count(figures, "waiting"))
+    return f"{said} {_certificate_of_locked(figures)}" if "ends" in figures else said
+
+
+def _waiting(count: int) -> str:
+    if not count:
         return _(
-            "The archive is locked: no mail waits to be read in. Unlock it with `mailkeep unlock` or on its web page."
+            "The archive is locked. Mail is received and kept, but nobody can search or read. Unlock it with `mailkeep "
+            "unlock` or on its web page."
         )
     return ngettext(
-        "The archive is locked: {count} message waits to be read in. Unlock it with `mailkeep unlock` or on its web "
-        "page.",
-        "The archive is locked: {count} messages wait to be read in. Unlock it with `mailkeep unlock` or on its web "
-        "page.",
-        waiting,
-    ).format(count=waiting)
+        "The archive is locked. Mail is received and kept ({count} message waits to be read in), but nobody can search "
+        "or read. Unlock it with `mailkeep unlock` or on its web page.",
+        "The archive is locked. Mail is received and kept ({count} messages wait to be read in), but nobody can search "
+        "or read. Unlock it with `mailkeep unlock` or on its web page.",
+        count,
+    ).format(count=count)
+
+
+def _certificate_of_locked(figures: Figures) -> str:
+    day = day_of(float(figures["ends"]))
+    if figures.get("ended"):
+        return _(
+            "Its certificate ended on {day} and is not renewed while the archive is locked: mail servers that check it "
+            "send nothing until then, and give up after some days."
+        ).format(day=day)
+    return _(
+        "Its certificate is not renewed while the archive is locked: until {day} nothing is lost by that, from then "
+        "on mail servers that check it send nothing."
+    ).format(day=day)
 
 
 def _disk(figures: Figures) -> str:
@@ -72,6 +91,14 @@ def _certificate(figures: Figures) -> str:
             "Bring another one, or have one made."
         ).format(problem=problem)
     days = int(figures.get("days", 0))
+    if days >= 0 and figures.get("locked"):
+        return ngettext(
+            "The certificate of this box ends in {count} day, and is not renewed while the archive is locked. Unlock "
+            "it before, and no mail is lost.",
+            "The certificate of this box ends in {count} days, and is not renewed while the archive is locked. Unlock "
+            "it before, and no mail is lost.",
+            days,
+        ).format(count=days)
     if days < 0:
         return _(
             "The certificate of this box has ended. Browsers warn, and mail servers that check it send nothing. Renew "
@@ -132,10 +159,10 @@ def _gateway(figures: Figures) -> str:
 def _turned_away(figures: Figures) -> str:
     count = _count(figures, "count")
     return ngettext(
-        "{count} delivery to {address} was put off: the mailbox is suspended, disabled, deleted or guarded. The "
-        "senders try again; open the mailbox, or correct the journal rule.",
-        "{count} deliveries to {address} were put off: the mailbox is suspended, disabled, deleted or guarded. The "
-        "senders try again; open the mailbox, or correct the journal rule.",
+        "{count} delivery to {address} was put off within the last day: the mailbox was suspended, disabled, deleted "
+        "or guarded. The senders try again; where it still is, open the mailbox, or correct the journal rule.",
+        "{count} deliveries to {address} were put off within the last day: the mailbox was suspended, disabled, "
+        "deleted or guarded. The senders try again; where it still is, open the mailbox, or correct the journal rule.",
         count,
     ).format(count=count, address=figures.get("address", ""))
 
@@ -172,10 +199,14 @@ def _timestamps(figures: Figures) -> str:
 
 def _sign_in(figures: Figures) -> str:
     count, clients = _count(figures, "count"), _count(figures, "clients")
-    return _(
+    return ngettext(
+        "Somebody may be guessing passwords: {count} wrong ones in the last hour, from {clients} address. Guessing is "
+        "slowed down and nobody got in by these. The audit trail has each try; if they come from outside, close the "
+        "web page to the internet.",
         "Somebody may be guessing passwords: {count} wrong ones in the last hour, from {clients} addresses. Guessing "
         "is slowed down and nobody got in by these. The audit trail has each try; if they come from outside, close the "
-        "web page to the internet."
+        "web page to the internet.",
+        clients,
     ).format(count=count, clients=clients)
 
 
@@ -187,6 +218,19 @@ def _undelivered(figures: Figures) -> str:
 
 def _way(way: str) -> str:
     return {"mail": _("e-mail"), "webhook": _("the webhook")}.get(way, way)
+
+
+def _directory(figures: Figures) -> str:
+    name = figures.get("name", "")
+    if losing := _count(figures, "losing"):
+        return _(
+            "The directory “{name}” lists so few people now that {count} users could no longer sign in. Nothing was "
+            "changed. Look at what would change, and confirm it if it is right: `mailkeep directory sync {name}`."
+        ).format(name=name, count=losing)
+    return _(
+        "Users have not been synchronised with the directory “{name}” for {span}. They stay as they are; who came or "
+        "went meanwhile is not known here. `mailkeep directory test {name}` says what is wrong."
+    ).format(name=name, span=span(3600.0 * _count(figures, "hours")))
 
 
 def _replica_unknown(figures: Figures) -> str:
@@ -232,8 +276,17 @@ def _of_replica(figures: Figures) -> dict[str, str]:
 def _unreplicated(figures: Figures) -> str:
     count = _count(figures, "count")
     return ngettext(
-        "{count} message exists only on this box.", "{count} messages exist only on this box.", count
+        "{count} message exists only on this box: if the box is lost, it is lost with it. `mailkeep remote list` says "
+        "what keeps the replicas from being up to date.",
+        "{count} messages exist only on this box: if the box is lost, they are lost with it. `mailkeep remote list` "
+        "says what keeps the replicas from being up to date.",
+        count,
     ).format(count=count)
+
+
+def day_of(seconds: float) -> str:
+    """The day of a moment, in the box's own zone: 2027-02-05 in every language."""
+    return datetime.fromtimestamp(seconds).date().isoformat()
 
 
 def span(seconds: float) -> str:
@@ -244,6 +297,16 @@ def span(seconds: float) -> str:
         return _("{count} hours").format(count=round(seconds / 3600))
     minutes = max(round(seconds / 60), 1)
     return ngettext("{count} minute", "{count} minutes", minutes).format(count=minutes)
+
+
+def ago(seconds: float) -> str:
+    """How long ago something was."""
+    if seconds >= 2 * 86_400:
+        return _("{count} days ago").format(count=round(seconds / 86_400))
+    if seconds >= 2 * 3600:
+        return _("{count} hours ago").format(count=round(seconds / 3600))
+    minutes = max(round(seconds / 60), 1)
+    return ngettext("{count} minute ago", "{count} minutes ago", minutes).format(count=minutes)
 
 
 def _count(figures: Figures, name: str) -> int:
@@ -266,6 +329,7 @@ KINDS: Final = MappingProxyType(
         "silence": Words(lambda: _("No mail comes in"), _silence),
         "timestamps": Words(lambda: _("Timestamps are missing"), _timestamps),
         "sign-in": Words(lambda: _("Somebody may be guessing passwords"), _sign_in),
+        "directory": Words(lambda: _("A directory needs attention"), _directory),
         "undelivered": Words(lambda: _("Alarms cannot be told"), _undelivered),
         "replica-unknown": Words(lambda: _("Nothing is known of the replicas"), _replica_unknown),
         "replica-unsound": Words(lambda: _("A replica is not as it should be"), _replica_unsound),

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from appliance.errors import UsageError
+from appliance.language import later
 from appliance.services import api
 from appliance.services.archive import Archive
 from appliance.services.doctoring.examining import examine
@@ -52,7 +53,7 @@ class Examinations:
             progress.result = tuple(found)
             return ""
 
-        return self._jobs.begin(principal, KIND, "Examination of this box", work, shared_with="admin")
+        return self._jobs.begin(principal, KIND, later("Examination of this box"), work, shared_with="admin")
 
     def findings(self, principal: Principal, *, id: str) -> tuple[Finding, ...]:
         """What a finished examination found. Raises NotFoundError, ConflictError while it runs, UsageError."""

@@ -12,8 +12,8 @@ from appliance.language import _, ngettext, speaking
 from appliance.services import api
 from appliance.services.alarms import words
 from appliance.services.alarms.book import Alarm
-from appliance.services.notifying.letters import Part
-from appliance.services.sizes import size
+from appliance.services.notifying.letters import Part, standing_line
+from appliance.services.sizes import number, size
 
 LATE_REHEARSAL_DAYS, LATE_CHECK_DAYS = 9, 9
 """Days after which a weekly rehearsal, or a weekly check of a replica, is missed."""
@@ -32,7 +32,7 @@ class Day(msgspec.Struct, frozen=True):
     head: tuple[int, str] | None  # number and SHA-256 of the newest seal
     standing: Sequence[Alarm]
     over: Sequence[Alarm]  # within the last 24 hours
-    timestamps: bool | None = None  # whether an authority is set
+    timestamps: bool | None = None  # whether an authority is set; None where a locked archive cannot tell
     rehearsal: bool = True  # whether restores are to be rehearsed
 
 
@@ -82,16 +82,13 @@ def _received(day: Day) -> str:
     if day.received is None:
         return _("the archive is locked")
     return ngettext("{count} message since yesterday", "{count} messages since yesterday", day.received).format(
-        count=_number(day.received)
+        count=number(day.received)
     )
 
 
 def _attention(day: Day) -> Iterator[Line]:
     for one in sorted(day.standing, key=lambda alarm: (alarm.level != "error", alarm.since)):
-        said = words.sentence(one.kind, one.figures)
-        if one.acknowledged_by:
-            said = _("{sentence} (Somebody has seen it.)").format(sentence=said)
-        yield one.level, said
+        yield one.level, standing_line(one, day.now)
 
 
 def _mail(day: Day) -> Iterator[Line]:
@@ -103,13 +100,13 @@ def _mail(day: Day) -> Iterator[Line]:
                 "{count} message came in within the last 24 hours; {total} are in the archive.",
                 "{count} messages came in within the last 24 hours; {total} are in the archive.",
                 day.received,
-            ).format(count=_number(day.received), total=_number(status.records)),
+            ).format(count=number(day.received), total=number(status.records)),
         )
     else:
-        yield "", _("{total} messages are in the archive.").format(total=_number(status.records))
+        yield "", _("{total} messages are in the archive.").format(total=number(status.records))
     if status.last_message_at is not None:
-        ago = words.span(day.now - status.last_message_at)
-        yield "", _("The last one came {ago} ago.").format(ago=ago)
+        ago = words.ago(day.now - status.last_message_at)
+        yield "", _("The last one came {ago}.").format(ago=ago)
     if not status.unlocked:
         yield "warning", _("The archive is locked. Mail is received and kept; nobody can read it until it is unlocked.")
     elif status.backlog:
@@ -117,7 +114,7 @@ def _mail(day: Day) -> Iterator[Line]:
             "warning",
             ngettext(
                 "{count} message is not searchable yet.", "{count} messages are not searchable yet.", status.backlog
-            ).format(count=_number(status.backlog)),
+            ).format(count=number(status.backlog)),
         )
     elif status.agrees:
         yield "good", _("All of it can be found.")
@@ -128,7 +125,7 @@ def _mail(day: Day) -> Iterator[Line]:
                 "{count} message belongs to nobody: its addresses are no user’s.",
                 "{count} messages belong to nobody: their addresses are no user’s.",
                 status.unassigned,
-            ).format(count=_number(status.unassigned)),
+            ).format(count=number(status.unassigned)),
         )
 
 
@@ -146,7 +143,7 @@ def _replicas(day: Day) -> Iterator[Line]:
         yield "warning", _("There is none: if this box is lost, its mail is lost. Set up a replica.")
         return
     for one in status.replicas:
-        named = {"name": one.name, "waiting": _number(one.waiting)}
+        named = {"name": one.name, "waiting": number(one.waiting)}
         if one.reached_at is None:
             yield "warning", _("“{name}”: nothing is there yet.").format(**named)
         elif one.state == "current":
@@ -162,7 +159,7 @@ def _replicas(day: Day) -> Iterator[Line]:
             ngettext(
                 "{count} message exists only on this box so far.", "{count} messages exist only on this box so far.",
                 status.only_here,
-            ).format(count=_number(status.only_here)),
+            ).format(count=number(status.only_here)),
         )  # fmt: skip
     else:
         yield "good", _("Every message is on at least one of them.")
@@ -170,7 +167,7 @@ def _replicas(day: Day) -> Iterator[Line]:
     if rehearsed is not None:
         yield (
             "good",
-            _("A restore was last rehearsed, and went well, {ago} ago.").format(ago=words.span(day.now - rehearsed)),
+            _("A restore was last rehearsed, and went well, {ago}.").format(ago=words.ago(day.now - rehearsed)),
         )
 
 
@@ -182,33 +179,35 @@ def _missed(day: Day) -> Iterator[Line]:
     for one in status.replicas:
         if one.reached_at is None:
             continue
-        if one.checked_at is None or day.now - one.checked_at > LATE_CHECK_DAYS * _DAY:
+        if _is_late(one, one.checked_at, LATE_CHECK_DAYS, day.now):
             yield (
                 "warning",
                 _("“{name}” was not checked in full within the last {days} days.").format(
                     name=one.name, days=LATE_CHECK_DAYS
                 ),
             )
-        if day.rehearsal and (one.rehearsed_at is None or day.now - one.rehearsed_at > LATE_REHEARSAL_DAYS * _DAY):
+        if day.rehearsal and _is_late(one, one.rehearsed_at, LATE_REHEARSAL_DAYS, day.now):
             yield (
                 "warning",
                 _("No restore from “{name}” was rehearsed within the last {days} days.").format(
                     name=one.name, days=LATE_REHEARSAL_DAYS
                 ),
             )
-    if day.timestamps is False:
-        yield "", _("Nobody outside attests what is in the archive: no time-stamping authority is set.")
     if day.head is None:
         yield "", _("Nothing has been signed yet.")
 
 
+def _is_late(replica: api.ReplicaState, last: int | None, days: int, now: float) -> bool:
+    """Whether what is done every week was last done too long ago; never yet counts from when the replica began."""
+    since = last if last is not None else replica.first_at
+    return since is not None and now - since > days * _DAY
+
+
 def _to_keep(day: Day) -> Iterator[Line]:
     if day.head is not None:
-        number, digest = day.head
-        yield "", _("Chain head: {number} {digest}").format(number=number, digest=digest)
+        position, digest = day.head
+        yield "", _("Chain head: {number} {digest}").format(number=position, digest=digest)
     yield "", _("Records: {count}").format(count=day.status.records)
     yield "", _("Whoever restores this archive compares both with the last mail like this one: they only grow.")
-
-
-def _number(count: int) -> str:
-    return f"{count:,}".replace(",", "\N{NARROW NO-BREAK SPACE}")
+    if day.timestamps is False:
+        yield "", _("Nobody outside attests them: no time-stamping authority is set. Keep this mail elsewhere.")

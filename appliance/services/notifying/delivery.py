@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from appliance import __version__
 from appliance.errors import UnavailableError, UsageError
 
 SECONDS = 60.0
@@ -56,7 +57,10 @@ def signed(secret: str, timestamp: int, body: bytes) -> dict[str, str]:
     """The headers of a webhook call: HMAC-SHA256 over ``<timestamp>.<body>``, so that it cannot be sent again later."""
     told = str(timestamp)
     mac = hmac.new(secret.encode(), told.encode() + b"." + body, hashlib.sha256).hexdigest()
-    return {"Content-Type": "application/json", TIMESTAMP: told, SIGNATURE: f"sha256={mac}"}
+    return {
+        "Content-Type": "application/json", "User-Agent": f"mailkeep/{__version__}", TIMESTAMP: told,
+        SIGNATURE: f"sha256={mac}",
+    }  # fmt: skip
 
 
 def check_url(url: str) -> str:

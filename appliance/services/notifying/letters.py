@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import textwrap
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from email.headerregistry import Address
@@ -15,6 +16,10 @@ from appliance.language import _, ngettext, speaking
 from appliance.services.alarms import words
 from appliance.services.alarms.book import Alarm
 
+WORTH_TELLING = 600.0
+"""Seconds after which a mail says for how long an alarm has stood."""
+_WIDTH = 76
+
 
 class Part(NamedTuple):
     """A heading and what stands below it, each with a mark: ``error``, ``warning``, ``good`` or nothing."""
@@ -23,16 +28,18 @@ class Part(NamedTuple):
     lines: Sequence[tuple[str, str]]
 
 
-def about_alarms(alarms: Sequence[Alarm], *, host: str, language: str) -> tuple[str, list[Part]]:
-    """Subject and parts of a mail about alarms as they are now."""
+def about_alarms(alarms: Sequence[Alarm], now: float, *, host: str, language: str) -> tuple[str, list[Part]]:
+    """Subject and parts of a mail about alarms as they are ``now`` (seconds)."""
     standing = [one for one in alarms if one.until is None]
     over = [one for one in alarms if one.until is not None]
     with speaking(language):
         parts = []
         if standing:
-            parts.append(Part(_("What needs attention"), [(one.level, _line(one)) for one in _ranked(standing)]))
+            parts.append(
+                Part(_("What needs attention"), [(one.level, standing_line(one, now)) for one in _ranked(standing)])
+            )
         if over:
-            parts.append(Part(_("What is over"), [("good", _line(one)) for one in over]))
+            parts.append(Part(_("What is over"), [("good", _over_line(one)) for one in over]))
         return _subject(standing, over, host), parts
 
 
@@ -57,13 +64,23 @@ def _ranked(alarms: Sequence[Alarm]) -> list[Alarm]:
     return sorted(alarms, key=lambda one: (one.level != "error", one.since))
 
 
-def _line(alarm: Alarm) -> str:
+def standing_line(alarm: Alarm, now: float) -> str:
+    """An alarm that stands: its sentence, for how long it has been so, and whether somebody has seen it."""
     said = words.sentence(alarm.kind, alarm.figures)
-    if alarm.until is None:
+    if alarm.acknowledged_by:
+        return _("{sentence} (For {span}. Somebody has seen it.)").format(
+            sentence=said, span=words.span(now - alarm.since)
+        )
+    if now - alarm.since < WORTH_TELLING:
         return said
+    return _("{sentence} (For {span}.)").format(sentence=said, span=words.span(now - alarm.since))
+
+
+def _over_line(alarm: Alarm) -> str:
+    assert alarm.until is not None
     lasted = words.span(alarm.until - alarm.since)
-    return _("{title} – it is over after {span}. It said: {sentence}").format(
-        title=words.title(alarm.kind), span=lasted, sentence=said
+    return _("{title}: over after {span}. It said: {sentence}").format(
+        title=words.title(alarm.kind), span=lasted, sentence=words.sentence(alarm.kind, alarm.figures)
     )
 
 
@@ -89,9 +106,17 @@ _MARKS = {"error": "!!", "warning": "! ", "good": "+ "}
 def _text(parts: Sequence[Part], foot: str) -> str:
     pieces = []
     for part in parts:
-        lines = [f"{_MARKS.get(mark, '  ')} {line}" for mark, line in part.lines]
+        lines = [_wrapped(line, _MARKS.get(mark, "  ")) for mark, line in part.lines]
         pieces.append("\n".join([part.heading, "=" * len(part.heading), *lines]))
     return "\n\n".join([*pieces, f"-- \n{foot}"]) + "\n"
+
+
+def _wrapped(line: str, mark: str) -> str:
+    """A paragraph for who reads the plain text; addresses, commands and hashes stay whole."""
+    return textwrap.fill(
+        line, _WIDTH, initial_indent=f"{mark} ", subsequent_indent="   ", break_long_words=False,
+        break_on_hyphens=False,
+    )  # fmt: skip
 
 
 # Mail programs know tables and inline styles; colours that are readable on white and on dark paper.

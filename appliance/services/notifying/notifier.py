@@ -147,7 +147,7 @@ class Notifier:
         if not waiting or now - min(map(_changed, waiting)) < GROUP_SECONDS:
             return
         if way == "mail":
-            subject, parts = letters.about_alarms(waiting, host=setup.host, language=setup.told.language)
+            subject, parts = letters.about_alarms(waiting, now, host=setup.host, language=setup.told.language)
             delivery: Delivery = setup.mail(subject, parts, now)
         else:
             delivery = setup.hook({"event": "alarms", "alarms": [in_json(one) for one in waiting]}, now)

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import msgspec
 
 from appliance.errors import MailkeepError, UnavailableError, UsageError
 from appliance.language import LANGUAGES, _, speaking
-from appliance.services import api, status
+from appliance.services import api
 from appliance.services.alarms.working_time import zone_of
 from appliance.services.archive import Archive
+from appliance.services.looking import Looking
 from appliance.services.mailboxes import hostname
 from appliance.services.notifying import daily
 from appliance.services.notifying.delivery import Delivery, check_url, deliver, is_loopback
@@ -29,14 +30,14 @@ SHORTEST_SECRET = 16
 MOST_RECIPIENTS = 50
 _ADDRESS = re.compile(r"[^\s@<>,;\"\\]+@[^\s@<>,;\"\\]+")
 _HOST = re.compile(r"[A-Za-z0-9._-]{1,253}|\[?[0-9A-Fa-f:.]{2,45}\]?")
-_SYSTEM = Principal(id="system", roles=frozenset({"admin"}))
 
 
 class Notifications:
     """The services of one open archive, and its notifier."""
 
-    def __init__(self, archive: Archive, *, deliver: Callable[[Delivery], str] = deliver) -> None:
+    def __init__(self, archive: Archive, looking: Looking, *, deliver: Callable[[Delivery], str] = deliver) -> None:
         self._archive = archive
+        self._looking = looking
         self._deliver = deliver
         self.notifier = Notifier(archive.alarms, self._setup, clock=archive.clock, daily=self._daily, deliver=deliver)
 
@@ -126,7 +127,7 @@ class Notifications:
         if way == "mail":
             with speaking(setup.told.language):
                 subject = _("[{host}] This is a test").format(host=setup.host)
-                part = Part(_("It works"), [("good", _("Alarms of this mail archive will come like this."))])
+                part = Part(_("It works"), [("good", line) for line in _what_is_told(setup.told)])
             delivery: Delivery = setup.mail(subject, [part], now)
         else:
             delivery = setup.hook({"event": "test"}, now)
@@ -134,8 +135,7 @@ class Notifications:
             words = self._deliver(delivery)
         except UnavailableError as error:
             return api.NotifyTested(way, False, error.message)
-        who = ", ".join(setup.told.recipients) if way == "mail" else setup.told.url.partition("?")[0]
-        return api.NotifyTested(way, not words, words or f"It was taken for {who}.")
+        return api.NotifyTested(way, not words, words or _taken(way, setup.told))
 
     def _setup(self) -> Setup:
         put, since = self._archive.settings.notifying()
@@ -147,7 +147,7 @@ class Notifications:
         day = daily.due(archive.alarms.book.daily, setup.told.daily_hour, now, setup.since, zone)
         if day is None:
             return None
-        numbers = status.status(archive, _SYSTEM)
+        numbers = self._looking.recent().status
         received = sum(archive.catalogue.per_minute(int(now), 1440)) + sum(archive.sealed.per_minute(int(now), 1440))
         newest, book = archive.seals.newest(), archive.alarms.book
         about = daily.Day(
@@ -161,6 +161,27 @@ class Notifications:
             rehearsal=archive.settings.replication().rehearsal,
         )
         return *daily.letter(about, host=setup.host, language=setup.told.language), day
+
+
+def _what_is_told(put: NotifyingSet) -> Iterator[str]:
+    """What comes by mail, for the test."""
+    if put.level == "error":
+        yield _("Errors of this mail archive will come like this: when they begin, and when they are over.")
+    else:
+        yield _(
+            "Warnings and errors of this mail archive will come like this: when they begin, when they get worse, and "
+            "when they are over."
+        )
+    if put.daily_hour is not None:
+        yield _("Every day at {hour}:00 a mail says how the archive is. If it stays away, look after the box.").format(
+            hour=f"{put.daily_hour:02d}"
+        )
+
+
+def _taken(way: str, put: NotifyingSet) -> str:
+    if way == "mail":
+        return _("The mail server took it for {who}. Look whether it arrives.").format(who=", ".join(put.recipients))
+    return _("{place} took it.").format(place=put.url.partition("?")[0])
 
 
 def check(put: NotifyingSet) -> NotifyingSet:

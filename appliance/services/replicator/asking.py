@@ -8,6 +8,7 @@ from typing import Any, Final, TypeVar
 
 from appliance import decoding
 from appliance.errors import UnavailableError
+from appliance.language import later
 from appliance.services.paths import Paths
 from appliance.services.wire import Call, Reply, error_of, pack, read
 
@@ -32,8 +33,10 @@ def ask(paths: Paths, method: str, kind: type[T], /, **params: Any) -> T:
         except (OSError, ValueError) as error:
             if time.monotonic() > deadline:
                 raise UnavailableError(
-                    "The replicator does not answer; it waits for the archive to be unlocked, or is being started. "
-                    "Nothing was lost; try again shortly."
+                    later(
+                        "The replicator does not answer; it waits for the archive to be unlocked, or is being started. "
+                        "Nothing was lost; try again shortly."
+                    )
                 ) from error
         time.sleep(_PAUSE)
     if reply.error is not None:

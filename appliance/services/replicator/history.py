@@ -88,9 +88,11 @@ class Standing(msgspec.Struct, frozen=True):
     """How far a remote is. Times are microseconds, 0 for never."""
 
     reached: int = 0  # everything acknowledged before is there
+    first: int = 0  # when that was first said
     epoch: int = 0  # of the newest generation, and its number
     generation: int = 0
     records: int = 0  # in that generation
+    objects: int = 0  # that it needs
     free: int | None = None  # bytes on the remote
     used: int | None = None
     failures: int = 0  # of replicating, one after the other

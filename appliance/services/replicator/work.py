@@ -122,10 +122,11 @@ def _replicated(work: Work) -> Outcome:
         written = State(paths, work.keys).load()
         _tell_repaired(work, bad)
         if written is not None and written.manifest.number != before.generation:
-            raise PartlyError(error, _after(before, written.manifest)) from error
+            raise PartlyError(error, _after(before, written.manifest, written.objects)) from error
         raise
     is_new = (manifest.epoch, manifest.number) != (before.epoch, before.generation)
-    standing = _after(before, manifest)
+    known = State(paths, work.keys).load()
+    standing = _after(before, manifest, known.objects if known is not None else before.objects)
     _tell_repaired(work, bad)
     if not is_new:
         return Outcome("Nothing was new since the run before.", standing, worth_telling=False)
@@ -189,10 +190,10 @@ def _mended_from_others(work: Work, lost: Collection[str] = ()) -> Mended:
     return mended
 
 
-def _after(before: Standing, manifest: Manifest) -> Standing:
+def _after(before: Standing, manifest: Manifest, objects: int) -> Standing:
     return msgspec.structs.replace(
-        before, reached=manifest.at, epoch=manifest.epoch, generation=manifest.number,
-        records=manifest.records,
+        before, reached=manifest.at, first=before.first or manifest.at, epoch=manifest.epoch,
+        generation=manifest.number, records=manifest.records, objects=objects,
     )  # fmt: skip
 
 

@@ -22,6 +22,7 @@ import dns.resolver
 import msgspec
 
 from appliance.errors import MailkeepError
+from appliance.framing import words_of
 from appliance.host import clock, network
 from appliance.language import _
 from appliance.mail.addresses import domain
@@ -253,7 +254,7 @@ def routed_here(address: str, name: str, *, ask: Lookup = lookup) -> list[Findin
 def remote(tested: api.RemoteTested) -> list[Finding]:
     """What the probe of a remote showed."""
     if not tested.passed:
-        return [Finding("problem", tested.words)]
+        return [Finding("problem", words_of(tested.words, tested.failure))]
     return [
         Finding(
             "ok",

@@ -13,11 +13,8 @@ from appliance.errors import UnavailableError
 from appliance.host import accounts, units
 from appliance.language import _
 from appliance.services.box import RunningBox
-from appliance.services.paths import Paths
+from appliance.services.paths import PACKAGED_DATA, Paths
 from appliance.services.setup.progress import Listen
-
-PACKAGED_DATA = Path("/var/lib/mailkeep/archive")
-"""The data folder that the units of the package serve."""
 
 START_SECONDS = 120.0
 PAUSE = 0.2

@@ -14,6 +14,7 @@ from pathlib import Path
 import msgspec
 
 from appliance.errors import MailkeepError, UnavailableError, UsageError
+from appliance.framing import words_of
 from appliance.host import clock, hostname, network
 from appliance.language import LANGUAGES, _, use
 from appliance.services.identity import require_good_password
@@ -231,7 +232,12 @@ class Unattended:
                 self._box.acme(contact=answer.contact, names=answer.names, directory=answer.directory)
             )
             if job.state != "done":
-                return Done("certificate", False, _("There is no certificate yet."), (Finding("problem", job.message),))
+                return Done(
+                    "certificate",
+                    False,
+                    _("There is no certificate yet."),
+                    (Finding("problem", words_of(job.message, job.failure)),),
+                )
         findings = checks.encrypts(self._paths, self._progress.host_name or before.host_name)
         return Done("certificate", changed, _("The certificate is in use."), tuple(findings))
 

@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 
 from appliance.cli import restoring
 from appliance.cli.main import main
-from appliance.cli.remote_options import read_options
+from appliance.cli.options import read_options
 from appliance.errors import UsageError
 from tests.burnt import Fire, Replicated, burn_down
 from tests.product import MAILKEEP

@@ -22,26 +22,22 @@ def font(characters: str) -> screen.Ask:
     return ask
 
 
-def test_a_font_with_all_of_them_draws_them() -> None:
-    assert screen.draws("█▀▄", 7, font("abc█▀▄ä")) is True
-
-
-def test_a_font_without_one_of_them_does_not() -> None:
-    assert screen.draws("█▀▄", 7, font("abc█▄ä")) is False
-    assert screen.draws("█▀▄", 7, font("")) is False
+def test_a_virtual_terminal_tells_what_its_font_has() -> None:
+    assert screen.characters(7, font("abc█▀▄ä")) == frozenset("abc█▀▄ä")
+    assert screen.characters(7, font("")) == frozenset()
 
 
 def test_a_screen_that_may_not_be_asked_does_not_know() -> None:
     def refused(_terminal: int, _request: int, _table: screen.Table) -> int:
         raise PermissionError(errno.EPERM, "Operation not permitted")
 
-    assert screen.draws("█", 7, refused) is None
+    assert screen.characters(7, refused) is None
 
 
 def test_what_is_no_virtual_terminal_does_not_know() -> None:
     leader, follower = os.openpty()
     try:
-        assert screen.draws("█", follower) is None
+        assert screen.characters(follower) is None
     finally:
         os.close(leader)
         os.close(follower)

@@ -14,6 +14,7 @@ from appliance.services.alarming import Watch
 from appliance.services.locked import Locked
 from appliance.services.locked_alarms import LockedAlarms
 from appliance.services.locked_status import LockedStatus
+from appliance.services.looking import Looking
 from appliance.services.notifying.delivery import Delivery, Mail
 from appliance.services.notifying.locked_setup import read_setup
 from appliance.services.notifying.services import Notifications
@@ -271,7 +272,7 @@ def test_the_daily_mail_says_how_it_is_and_what_did_not_happen(box: ScratchArchi
         sent.append(delivery)
         return ""
 
-    telling = Notifications(box.archive, deliver=deliver)
+    telling = Notifications(box.archive, Looking(box.archive), deliver=deliver)
     telling.set(BOX, **{**SET, "daily_hour": 0})  # type: ignore[arg-type]
     telling.notifier.round()
     assert not sent, "what was set today begins tomorrow"
@@ -287,7 +288,7 @@ def test_the_daily_mail_says_how_it_is_and_what_did_not_happen(box: ScratchArchi
 
 
 def test_a_locked_archive_tells_where_the_box_has_the_service_key(box: ScratchArchive) -> None:
-    telling = Notifications(box.archive)
+    telling = Notifications(box.archive, Looking(box.archive))
     telling.set(BOX, **SET)  # type: ignore[arg-type]
     assert stored_keys(box.paths) is None and not telling.get(BOX).while_locked
     keys = keys_of(box.archive.keyring)
@@ -299,7 +300,7 @@ def test_a_locked_archive_tells_where_the_box_has_the_service_key(box: ScratchAr
 
 
 def test_a_box_that_came_up_locked_says_so_and_sends_the_daily_mail(box: ScratchArchive) -> None:
-    Notifications(box.archive).set(BOX, **SET)  # type: ignore[arg-type]
+    Notifications(box.archive, Looking(box.archive)).set(BOX, **SET)  # type: ignore[arg-type]
     now = [time.time()]
     sent: list[str] = []
 
@@ -310,7 +311,7 @@ def test_a_box_that_came_up_locked_says_so_and_sends_the_daily_mail(box: Scratch
 
     numbers = LockedStatus(box.paths, clock=lambda: now[0])
     numbers.alarms.keeps = True
-    telling = LockedAlarms(box.paths, numbers, deliver=deliver)
+    telling = LockedAlarms(box.paths, numbers, numbers.status, deliver=deliver)
     numbers.status()
     now[0] += 61
     telling.notifier.round()
@@ -318,7 +319,7 @@ def test_a_box_that_came_up_locked_says_so_and_sends_the_daily_mail(box: Scratch
     write_service_keyfile(box.paths, keys_of(box.archive.keyring))
     telling.notifier.round()
     telling.notifier.round()
-    assert len(sent) == 1 and "The archive is locked:" in sent[0]
+    assert len(sent) == 1 and "The archive is locked. Mail is received and kept" in sent[0]
     now[0] += 24 * HOUR
     numbers.status()
     telling.notifier.round()

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import io
+import json
+import zipfile
 from pathlib import Path
 
 import pytest
 
 from appliance.errors import KeyringError, LockedError, SignInError, UnavailableError
+from appliance.host.units import LogLine, Unit, Units
 from appliance.keys.agent_client import AgentState
 from appliance.services import auditing, locked
 from appliance.services.locked import Locked
 from appliance.services.wire import Call
-from tests.scratch import BOX, ScratchArchive, mail
+from tests.scratch import BOX, DOOR, ScratchArchive, mail
 
 RIGHT, WRONG = "three words of four", "seven words of nine"
 
@@ -141,3 +145,34 @@ def test_tries_are_in_the_audit_trail_once_there_is_one_and_secrets_are_not(
     ]
     everything = auditing.audit(box.archive, BOX, limit=1000).lines
     assert not any(WRONG in line.what or RIGHT in line.what for line in everything)
+
+
+def test_a_support_bundle_of_a_locked_archive_tells_of_the_box_and_of_nobody(
+    box: ScratchArchive, answers: Locked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = LogLine(1_795_435_200_000_000, "gateway", "info", f"451 for <{DOOR}> from mx1.example.com [192.0.2.77]")
+    monkeypatch.setattr(Units, "logs", lambda _self, part="", *, lines=0: (line,) if part == "gateway" else ())
+    monkeypatch.setattr(Units, "states", lambda _self: (Unit("mailkeep-gateway@0.service", "gateway", "", "running"),))
+    box.receive(mail("Xylophone"))
+    made = answers.from_box(Call(method="support_write"), BOX)
+    with zipfile.ZipFile(io.BytesIO(b"".join(made.chunks))) as bundle:
+        files = {name: bundle.read(name).decode() for name in bundle.namelist()}
+    assert {"README.txt", "status.json", "alarms.json", "metrics.txt", "files.csv", "doctor.json", "log.txt",
+            "system.json", "services.json", "versions.json"} == set(files)  # fmt: skip
+    assert json.loads(files["status.json"])["records"] == 1
+    assert "The archive was locked" in files["README.txt"]
+    assert "451 for <address-" in files["log.txt"]
+    everything = "".join(files.values()).lower()
+    for word in (DOOR, "example.com", "192.0.2.77", "xylophone", box.paths.keyfile.read_text().strip()):
+        assert word.lower() not in everything, word
+
+
+def test_that_a_bundle_was_taken_is_in_the_audit_trail_later(box: ScratchArchive, answers: Locked) -> None:
+    answers.from_box(Call(method="support_write"), BOX)
+    answers.opened(box.archive)
+    assert auditing.audit(box.archive, BOX, limit=5).lines[0].action == "support.download"
+
+
+def test_the_web_gets_no_support_bundle_of_a_locked_archive(answers: Locked) -> None:
+    with pytest.raises(LockedError):
+        answers.from_web(Call(method="support_write"))

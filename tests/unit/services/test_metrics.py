@@ -14,6 +14,7 @@ from appliance.services import api, metrics
 from appliance.services.alarms.conditions import Certificate
 from appliance.services.dispatch import Dispatcher
 from appliance.services.locked import Locked
+from appliance.services.looking import Looking
 from appliance.services.metrics import MailboxCount, Measured, exposition
 from appliance.services.wire import Call
 from tests.scratch import BOX, DOOR, ScratchArchive, mail
@@ -25,7 +26,7 @@ DOCUMENT = Path(__file__).resolve().parents[3] / "docs" / "monitoring.md"
 def everything() -> Measured:
     """An archive of which all can be told."""
     replica = api.ReplicaState(
-        name="nas", state="current", last_at=1, checked_at=2, rehearsed_at=3, free=4, waiting=5,
+        name="nas", state="current", last_at=1, checked_at=2, rehearsed_at=3, free=4, waiting=5, objects=6,
     )  # fmt: skip
     status = api.Status(
         version="1", started_at=1, unlocked=True, unlocks_itself=True, records=9, projected=8, messages=7, indexed=6,
@@ -66,7 +67,7 @@ def test_no_address_and_no_person_is_in_a_label(box: ScratchArchive) -> None:
     box.user("anna@example.com", name="Anna Berg")
     box.receive(mail("A subject of its own"))
     box.project()
-    text = metrics.Metrics(box.archive, box.dispatcher.jobs).text()
+    text = metrics.Metrics(box.archive, box.dispatcher.jobs, Looking(box.archive)).text()
     for word in ("example.com", "archive.test", "Anna", "subject", DOOR):
         assert word not in text
     assert box.mailbox.id in text

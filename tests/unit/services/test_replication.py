@@ -149,12 +149,15 @@ def test_what_is_asked_for_goes_to_every_remote_and_the_manifest_names_all_of_it
     assert "Generation" in cellar.words and cellar.lines and cellar.bytes > 0
     for name in ("cellar", "cloud"):
         remote = FolderRemote(bench.folders.folder / name)
-        held = files_of(newest(remote, bench.keys), remote, bench.keys)
+        manifest = newest(remote, bench.keys)
+        held = files_of(manifest, remote, bench.keys)
         here = {path.relative_to(bench.box.paths.data).as_posix() for path in bench.box.paths.volumes.rglob("*.mkv")}
         assert here <= held.keys()
         standing = bench.replication.history.standing(name)
         assert standing.reached >= (cellar.begun or 0) and standing.generation
         assert standing.records >= 2 and standing.used
+        needed = {one.object for one in held.values()} | {manifest.keyring, manifest.inventory}
+        assert len(needed) < standing.objects <= len(needed) + 4, "those of files; manifest, settings, box, snapshot"
 
 
 def test_one_remote_only_and_none_and_unknown_ones(bench: Bench) -> None:

@@ -10,7 +10,7 @@ import zipfile
 import pytest
 
 from appliance.errors import ForbiddenError
-from appliance.host.units import LogLine, Units
+from appliance.host.units import LogLine, Unit, Units
 from appliance.services import auditing
 from appliance.services.principal import Principal
 from appliance.services.pseudonyms import Pseudonyms
@@ -85,8 +85,9 @@ LOG = (
 def logs(monkeypatch: pytest.MonkeyPatch) -> None:
     """A journal with what processes could say at worst."""
     lines = tuple(LogLine(1_795_435_200_000_000 + number, "gateway", "info", text) for number, text in enumerate(LOG))
+    gateway = Unit("mailkeep-gateway@1.service", "gateway", "", "running")
     monkeypatch.setattr(Units, "logs", lambda _self, _part="", *, lines=0, _lines=lines: _lines)
-    monkeypatch.setattr(Units, "states", lambda _self: ())
+    monkeypatch.setattr(Units, "states", lambda _self: (gateway,))
 
 
 def test_nothing_of_mail_people_or_secrets_is_in_a_bundle(box: ScratchArchive, logs: None) -> None:
@@ -133,7 +134,7 @@ def test_equal_names_look_equal_within_and_across_bundles(box: ScratchArchive, l
 
 
 def test_a_part_that_cannot_be_made_says_why_and_keeps_the_others(
-    box: ScratchArchive, monkeypatch: pytest.MonkeyPatch
+    box: ScratchArchive, logs: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(_self: Units, *_given: object, **_named: object) -> None:
         raise RuntimeError("the journal of box.example.com is gone")

@@ -130,6 +130,36 @@ def test_a_disk_is_refused_even_where_swap_is_allowed(box: Box) -> None:
     assert "MAILKEEP_LIVE" in box.refuses(allow_plain_swap=True)
 
 
+@pytest.mark.parametrize(
+    ("group", "limits", "safe"),
+    [
+        ("/mailkeep.slice/mailkeep-archiver.service", {"mailkeep.slice": "0"}, True),
+        ("/mailkeep.slice/mailkeep-archiver.service", {"mailkeep.slice/mailkeep-archiver.service": "0"}, True),
+        ("/", {"": "0"}, True),
+        ("/mailkeep.slice/mailkeep-archiver.service", {"mailkeep.slice": "max"}, False),
+        ("/mailkeep.slice/mailkeep-archiver.service", {"mailkeep.slice": "1048576"}, False),
+        ("/mailkeep.slice/mailkeep-archiver.service", {"user.slice": "0"}, False),
+        ("/../outside", {"outside": "0"}, False),
+    ],
+)
+def test_a_control_group_that_does_not_swap_makes_plain_swap_safe(
+    box: Box, group: str, limits: dict[str, str], safe: bool
+) -> None:
+    box.swaps(str(box.swap_file()))
+    groups = box.system.sys / "fs" / "cgroup"
+    for place, limit in limits.items():
+        (groups / place).mkdir(parents=True, exist_ok=True)
+        (groups / place / "memory.swap.max").write_text(f"{limit}\n")
+    (box.system.proc / "self" / "cgroup").write_text(f"0::{group}\n")
+    assert bool(box.refuses()) is not safe
+
+
+def test_under_the_older_control_groups_plain_swap_is_refused(box: Box) -> None:
+    box.swaps(str(box.swap_file()))
+    (box.system.proc / "self" / "cgroup").write_text("4:memory:/mailkeep.slice\n1:name=systemd:/mailkeep.slice\n")
+    assert box.refuses()
+
+
 def test_serve_does_not_start_on_plain_swap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = tmp_path / "data"
     create(Paths(data), passphrase=None, keyfile=True, administrator=False, hostname="box.test")

@@ -33,6 +33,7 @@ from appliance.services import api
 from appliance.services.client import ArchiveClient, Stream, StreamHead
 from tests.unit.web.alarms_double import AlarmsDouble
 from tests.unit.web.box_double import BoxDouble
+from tests.unit.web.directories_double import DirectoriesDouble
 from tests.unit.web.replicas_double import ReplicasDouble
 
 PASSWORD = "correct horse battery"
@@ -101,7 +102,7 @@ class State:
     calls: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
 
 
-class ArchiveDouble(ReplicasDouble, BoxDouble, AlarmsDouble, ArchiveClient):
+class ArchiveDouble(ReplicasDouble, BoxDouble, AlarmsDouble, DirectoriesDouble, ArchiveClient):
     """The archive in memory.
 
     ``first`` starts it without an administrator; ``down`` makes every call fail, ``locked`` all that need the key.
@@ -117,6 +118,7 @@ class ArchiveDouble(ReplicasDouble, BoxDouble, AlarmsDouble, ArchiveClient):
         self.begin_replicas()
         self.begin_alarms()
         self.begin_box()
+        self.begin_directories()
         if not first:
             _fill(self.state)
 

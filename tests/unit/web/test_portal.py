@@ -9,6 +9,7 @@ import pytest
 from tests.unit.web.alarms_double import AlarmsDouble
 from tests.unit.web.box_double import BoxDouble
 from tests.unit.web.browse import ADMIN, AUDITOR, USER, Browser, signed_in, visible
+from tests.unit.web.directories_double import DirectoriesDouble
 from tests.unit.web.double import ArchiveDouble
 from tests.unit.web.replicas_double import ReplicasDouble
 
@@ -253,5 +254,5 @@ def test_the_double_answers_everything_that_the_client_can_ask() -> None:
 
     # What programs pull with is asked of a double of its own (test_pull_api).
     asked = {name for name in vars(ArchiveClient) if not name.startswith(("_", "pull_"))} - {"close"}
-    doubles = (ArchiveDouble, ReplicasDouble, BoxDouble, AlarmsDouble)
+    doubles = (ArchiveDouble, ReplicasDouble, BoxDouble, AlarmsDouble, DirectoriesDouble)
     assert asked <= {name for double in doubles for name in vars(double)}

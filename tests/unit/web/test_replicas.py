@@ -348,9 +348,9 @@ def test_an_interval_of_the_command_line_stays_on_the_form(admin: Browser) -> No
 def test_a_secret_that_is_not_needed_can_be_forgotten() -> None:
     remote = _remote("sftp", (("host", "h"), ("user", "u")), secrets=("key_pem", "pass"))
     form = RemoteForm.of(remote).typed({"forget.pass": "1", "option.pass": "", "option.key_pem": ""})
-    assert form.changed_options() == {"host": "h", "user": "u", "pass": ""}
+    assert form.options.changed() == {"host": "h", "user": "u", "pass": ""}
     typed = RemoteForm.of(remote).typed({"forget.pass": "1", "option.pass": "typed after all"})
-    assert typed.changed_options()["pass"] == "typed after all"
+    assert typed.options.changed()["pass"] == "typed after all"
 
 
 def test_kinds_of_the_command_line_can_be_changed_here_too() -> None:
@@ -358,13 +358,13 @@ def test_kinds_of_the_command_line_can_be_changed_here_too() -> None:
     asked = {one.name: one for one in form.asked()}
     assert list(asked) == ["path", "option.auth", "option.key", "option.user"]
     assert asked["option.key"].kept and asked["option.key"].field.secret
-    assert form.typed({"option.user": ""}).changed_options() == {"auth": "https://a", "user": ""}
+    assert form.typed({"option.user": ""}).options.changed() == {"auth": "https://a", "user": ""}
 
 
 def test_a_pasted_key_keeps_its_lines_and_loses_the_browsers_line_ends() -> None:
     pem = "-----BEGIN KEY-----\r\nAAAA\r\n-----END KEY-----\r\n"
     form = RemoteForm.empty("sftp").typed({"option.key_pem": pem})
-    assert form.changed_options() == {"key_pem": "-----BEGIN KEY-----\nAAAA\n-----END KEY-----"}
+    assert form.options.changed() == {"key_pem": "-----BEGIN KEY-----\nAAAA\n-----END KEY-----"}
 
 
 def test_numbers_that_are_none_are_refused() -> None:
@@ -404,7 +404,7 @@ def test_the_command_says_what_is_set_whatever_is_in_it() -> None:
     strange = string.printable.replace("\n", "").replace("\r", "")
     remote = _remote("google cloud storage", (("project_number", strange), ("region", "")), ("token",), "b/ü 'x' $y")
     assert _words(restore_command(remote)) == [
-        "mailkeep", "--data", "/var/lib/mailkeep", "restore", "--type", "google cloud storage",
+        "mailkeep", "--data", "/var/lib/mailkeep/archive", "restore", "--type", "google cloud storage",
         f"project_number={strange}", "region=", "token=@token", "path=b/ü 'x' $y",
     ]  # fmt: skip
 

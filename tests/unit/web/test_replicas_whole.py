@@ -7,13 +7,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import pyotp
 import pytest
 
-from appliance.services.client import ArchiveClient
-from appliance.services.server import Server
 from tests.scratch import ScratchArchive, mail, report
 from tests.unit.web.browse import Browser, visible
+from tests.unit.web.whole import administering
 
 REPLICAS = "/admin/replicas"
 SECONDS = 60.0
@@ -27,23 +25,14 @@ def box(tmp_path: Path) -> Iterator[ScratchArchive]:
     for number in range(2):
         archive.receive(report(mail(f"message {number}", to="anna@example.com"), "To: anna@example.com"))
     archive.writer.roll()  # what the gateway does when it is asked to
-    server = Server(archive.dispatcher)
-    server.start()
     yield archive
-    server.close()
     archive.close()
 
 
 @pytest.fixture
 def admin(box: ScratchArchive) -> Iterator[Browser]:
     """An administrator's browser."""
-    browser = Browser(ArchiveClient(box.paths.web_socket))
-    with browser.client:
-        identity = box.dispatcher.identity
-        session = identity.sign_in(address="admin", password=box.created.admin_password, totp="", client="c")
-        principal = identity.principal(session.token, "c")
-        identity.totp_confirm(principal, code=pyotp.TOTP(identity.totp_begin(principal).secret).now())
-        browser.client.cookies.set("mailkeep", session.token)
+    with administering(box) as browser:
         yield browser
 
 

@@ -26,7 +26,15 @@ from webadmin.sparkline import HEIGHT, sparkline
     ],
 )
 def test_sizes_are_short_and_true(count: int, shown: str) -> None:
-    assert formats.size(count) == shown
+    assert formats.FILTERS["size"](count) == shown
+
+
+def test_commands_in_a_sentence_are_code_and_nothing_else_is_markup() -> None:
+    assert formats.coded("Run `mailkeep verify --deep` <now>.") == (
+        "Run <code>mailkeep verify --deep</code> &lt;now&gt;."
+    )
+    assert formats.coded("`<b>` and `x`") == "<code>&lt;b&gt;</code> and <code>x</code>"
+    assert formats.coded("a ` alone & <b>") == "a ` alone &amp; &lt;b&gt;"
 
 
 @pytest.mark.parametrize("seconds", [-(10**14), 10**14, 2**63])

@@ -11,9 +11,8 @@ from appliance.language import _
 from appliance.services.setup import checks, making
 from appliance.services.setup.checks import Finding
 from appliance.services.unlock import unlocks_itself
-from tui.setup.wizard import StepPage, Wizard, WrongAnswerError, aside
-from tui.widgets.form import Buttons, Choice, Field, Text
-from tui.widgets.qr import Qr
+from tui.setup.wizard import StepPage, Wizard, aside
+from tui.widgets.form import Buttons, Choice, Field, Text, WrongAnswerError
 
 _GROUPS_A_LINE, _WORDS_A_LINE = 4, 6
 
@@ -41,7 +40,7 @@ class PassphrasePage(StepPage):
             hint=_("At least 12 characters; a few unrelated words are good."),
         )  # fmt: skip
         yield Field(_("The same again"), id="again", value=self.wizard.passphrase, secret=True)
-        yield Text(_("After a restart the archive"))
+        yield Text(_("After a restart the archive"), "label")
         yield Choice(
             [
                 ("asks", _("waits for the passphrase"), _("Mail comes in. A stolen disk opens nothing.")),
@@ -75,7 +74,7 @@ class PassphrasePage(StepPage):
 
 
 class RecoveryKeyPage(StepPage):
-    """The recovery key in groups, in words, and where the screen can, as a QR code."""
+    """The recovery key in groups, in words, and, by a key where the screen can draw it, as a QR code."""
 
     step = "archive"
     marks_done = False
@@ -95,8 +94,11 @@ class RecoveryKeyPage(StepPage):
             "\n".join(" ".join(words[at : at + _WORDS_A_LINE]) for at in range(0, len(words), _WORDS_A_LINE)), "mono"
         )
         yield Text(_("Keep the paper away from this box. The key is shown this once."), "hint")
-        yield Qr(self.wizard.recovery_key)
         yield Buttons(("go_on", _("I have written it down"), "main"))
+
+    def as_qr(self) -> tuple[str, str]:
+        """The key."""
+        return self.wizard.recovery_key, _("Recovery key")
 
     def following(self) -> StepPage:
         """Typing it back."""

@@ -11,12 +11,13 @@ from textual.widget import Widget
 from textual.widgets import OptionList
 
 from appliance.errors import MailkeepError
+from appliance.framing import words_of
 from appliance.language import _
 from appliance.services.setup import checks
 from appliance.services.setup.checks import Finding
-from tui.setup.wizard import StepPage, WrongAnswerError, aside
+from tui.setup.wizard import StepPage, aside
 from tui.widgets.confirm import Confirm
-from tui.widgets.form import Choice, Field
+from tui.widgets.form import Choice, Field, WrongAnswerError
 
 
 class CertificatePage(StepPage):
@@ -91,7 +92,7 @@ class CertificatePage(StepPage):
         self.say(_("The certificate is being ordered; this takes up to a minute …"))
         job = await aside(box.follow, await aside(box.acme, contact=contact))
         if job.state != "done":
-            raise WrongAnswerError("contact", job.message)
+            raise WrongAnswerError("contact", words_of(job.message, job.failure))
 
     async def test(self) -> list[Finding]:
         """A handshake as browsers and mail servers make it."""

@@ -14,8 +14,8 @@ from appliance.host import clock
 from appliance.language import _
 from appliance.services.setup import checks
 from appliance.services.setup.checks import Finding
-from tui.setup.wizard import StepPage, WrongAnswerError, aside
-from tui.widgets.form import Choice, Facts, Field, Text
+from tui.setup.wizard import StepPage, aside
+from tui.widgets.form import Choice, Facts, Field, Text, WrongAnswerError
 
 
 class ClockPage(StepPage):

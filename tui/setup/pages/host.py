@@ -11,8 +11,8 @@ from appliance.host import hostname, network
 from appliance.language import _
 from appliance.services.setup import checks
 from appliance.services.setup.checks import Finding
-from tui.setup.wizard import StepPage, WrongAnswerError, aside
-from tui.widgets.form import Field, Text
+from tui.setup.wizard import StepPage, aside
+from tui.widgets.form import Field, Text, WrongAnswerError
 
 
 class HostPage(StepPage):

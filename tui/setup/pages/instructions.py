@@ -6,16 +6,15 @@ from collections.abc import Iterable
 
 from textual import on
 from textual.widget import Widget
-from textual.widgets import OptionList, Static
+from textual.widgets import OptionList
 
 from appliance.errors import NotFoundError
 from appliance.language import _
 from appliance.services.instructions import instructions
 from appliance.services.setup import checks
 from appliance.services.setup.checks import Finding
-from tui.setup.wizard import StepPage, aside
-from tui.widgets.form import Choice, Text
-from tui.widgets.qr import Qr
+from tui.setup.wizard import StepPage, aside, labelled
+from tui.widgets.form import Choice, Points, Text
 
 
 class InstructionsPage(StepPage):
@@ -31,19 +30,23 @@ class InstructionsPage(StepPage):
         self._address = found.address
 
     def question(self) -> Iterable[Widget]:
-        """The choice, the text, and the address as a QR code to take it to another screen."""
+        """The choice and the text; the address also as a QR code, to take it to another screen."""
         self._name = self.wizard.progress.host_name
         self._texts = instructions(self._address, self._name or _("this box"))
         yield Choice([(str(place), one.title, "") for place, one in enumerate(self._texts)], id="system")
-        yield Text("", id="steps")
-        yield Text(_("Journal address, for a phone's camera: {address}").format(address=self._address), "hint")
-        yield Qr(self._address)
+        yield Points(id="steps")
+        yield labelled(_("Journal address"), self._address)
+        if self.app.shows_qr:
+            yield Text(_("F3 shows the journal address as a QR code, for a phone's camera."), "hint")
+
+    def as_qr(self) -> tuple[str, str]:
+        """The journal address."""
+        return self._address, _("Journal address")
 
     @on(OptionList.OptionHighlighted, "#system")
-    def _show_steps(self) -> None:
+    async def _show_steps(self) -> None:
         chosen = self._texts[int(self.query_one("#system", Choice).value)]
-        lines = [f"{place}. {text}" for place, text in enumerate(chosen.steps, 1)]
-        self.query_one("#steps", Static).update("\n".join(lines))
+        await self.query_one("#steps", Points).show((f"{place}.", text) for place, text in enumerate(chosen.steps, 1))
 
     async def test(self) -> list[Finding]:
         """Where mail for the address goes by now."""

@@ -10,7 +10,7 @@ from textual.widget import Widget
 from appliance.host import keyboard
 from appliance.language import LANGUAGES, _, current, use
 from tui.setup.wizard import StepPage, aside
-from tui.widgets.form import Choice, Field, Text
+from tui.widgets.form import Choice, Field, Points, Text
 
 _USUAL = {"en": "us", "de": "de"}
 """The keyboard that is proposed with a language."""
@@ -31,11 +31,12 @@ class LanguagePage(StepPage):
         """The languages, each by its own name."""
         yield Choice([(code, name, "") for code, name in LANGUAGES.items()], id="language", value=current())
         yield Text(_("In about ten minutes this box receives its first mail. You will need:"), "lead")
-        yield Text(
-            _(
-                "• a name for this box in your DNS, such as archive.example.com\n"
-                "• pen and paper for the recovery key\n"
-                "• an administrator's access to Exchange, Google or your mail server"
+        yield Points(
+            ("•", one)
+            for one in (
+                _("a name for this box in your DNS, such as archive.example.com"),
+                _("pen and paper for the recovery key"),
+                _("an administrator's access to Exchange, Google or your mail server"),
             )
         )
         yield Text(_("Leave with F10 whenever you like: what is done is kept, and you go on where you were."), "hint")

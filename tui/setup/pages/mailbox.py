@@ -11,8 +11,8 @@ from appliance.language import _
 from appliance.services import api
 from appliance.services.setup import checks
 from appliance.services.setup.checks import Finding
-from tui.setup.wizard import StepPage, Wizard, WrongAnswerError, aside, labelled
-from tui.widgets.form import Field, Text
+from tui.setup.wizard import StepPage, Wizard, aside, labelled
+from tui.widgets.form import Field, Text, WrongAnswerError
 
 
 def first_mailbox_page(wizard: Wizard) -> StepPage:

@@ -19,8 +19,8 @@ from appliance.host import network
 from appliance.language import _
 from appliance.services.setup import checks
 from appliance.services.setup.checks import Finding
-from tui.setup.wizard import StepPage, WrongAnswerError, aside
-from tui.widgets.form import Buttons, Choice, Facts, Field, Heading, Text
+from tui.setup.wizard import StepPage, aside
+from tui.widgets.form import Buttons, Choice, Facts, Field, Heading, Text, WrongAnswerError
 
 _FIELDS = ("address", "gateway", "dns")
 

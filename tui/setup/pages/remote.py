@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
 
 from textual.widget import Widget
 
@@ -12,10 +11,9 @@ from appliance.errors import MailkeepError
 from appliance.language import _
 from appliance.services.setup import checks
 from appliance.services.setup.checks import Finding
-from tui.setup.wizard import StepPage, Wizard, WrongAnswerError, aside
-from tui.widgets.form import Choice, Field, Text
-
-NAME = "replica"
+from tui.setup.wizard import StepPage, Wizard, aside
+from tui.widgets.form import Choice, Text
+from tui.widgets.remote import RemoteForm, free_name
 
 
 class RemotePage(StepPage):
@@ -58,39 +56,21 @@ class OptionsPage(StepPage):
         self._backend = backend
 
     def question(self) -> Iterable[Widget]:
-        """A field for each option. A long secret may be given as a file, by @ and its path."""
-        yield Text(_(self._backend.title), "lead")
-        if self._backend.help:
-            yield Text(_(self._backend.help))
-        for one in self._backend.fields:
-            hints = [
-                _(one.help) if one.help else "",
-                _("Or @ and the path of a file with it.") if one.multiline else "",
-            ]
-            label = _(one.label)
-            yield Field(
-                label if one.required else _("{label} (if needed)").format(label=label), id=f"option-{one.key}",
-                hint=" ".join(filter(None, hints)), secret=one.secret, placeholder=", ".join(one.choices),
-            )  # fmt: skip
+        """What the service asks for."""
+        yield RemoteForm(self._backend)
 
     async def apply(self) -> None:
         """Nothing yet: it is added once it was tested."""
-        self._options = {one.key: self._value(one.key) for one in self._backend.fields}
-        for one in self._backend.fields:
-            if one.required and not self._options[one.key]:
-                raise WrongAnswerError(f"option-{one.key}", _("This is needed."))
-        self._path = self._options.pop("path", "")
-        self._options = {key: value for key, value in self._options.items() if value}
+        self._answers = self.query_one(RemoteForm).answers()
 
     async def test(self) -> list[Finding]:
         """Write, read, compare and delete there; then it is added."""
-        box = self.wizard.box
+        box, type, (path, options) = self.wizard.box, self._backend.type, self._answers
         try:
-            tested = await aside(box.test_remote, type=self._backend.type, options=self._options, path=self._path)
-            findings = checks.remote(tested)
+            findings = checks.remote(await aside(box.test_remote, type=type, options=options, path=path))
             if checks.worst(findings) != "problem":
-                name = await aside(self._free_name)
-                await aside(box.add_remote, name=name, type=self._backend.type, options=self._options, path=self._path)
+                name = free_name({one.name for one in await aside(box.remotes)})
+                await aside(box.add_remote, name=name, type=type, options=options, path=path)
         except MailkeepError as error:
             return [Finding("problem", error.message)]
         return findings
@@ -98,20 +78,3 @@ class OptionsPage(StepPage):
     def preceding(self) -> StepPage:
         """The services."""
         return RemotePage(self.wizard)
-
-    def _free_name(self) -> str:
-        taken = {one.name for one in self.wizard.box.remotes()}
-        return next(
-            name
-            for number in range(1, len(taken) + 2)
-            if (name := f"{NAME}-{number}" if number > 1 else NAME) not in taken
-        )
-
-    def _value(self, key: str) -> str:
-        value = self.field(f"option-{key}").value.strip()
-        if not value.startswith("@"):
-            return value
-        try:
-            return Path(value[1:]).read_text("utf-8").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            raise WrongAnswerError(f"option-{key}", _("{path} cannot be read.").format(path=value[1:])) from error

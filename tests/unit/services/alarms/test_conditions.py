@@ -70,6 +70,21 @@ def test_a_certificate_ends_soon_by_the_measure_of_its_life(days: float, lifetim
     assert (seen["certificate"].level if "certificate" in seen else None) == level
 
 
+def test_a_locked_box_says_until_when_nothing_is_lost_by_its_certificate() -> None:
+    def told(**certificate: float) -> str:
+        seen = found(waiting=3, certificate=Certificate(lifetime_days=90, **certificate))
+        return words.sentence("locked", seen["locked"].figures)
+
+    assert "3 messages wait to be read in" in told(days_left=80)
+    assert "until 2027-02-11 nothing is lost" in told(days_left=80)
+    assert "ended on 2026-11-21" in told(days_left=-2)
+    assert "ertificate" not in told(days_left=3000), "nobody has to think of it for years"
+    soon = found(waiting=0, certificate=Certificate(5, 90))["certificate"]
+    assert "is not renewed while the archive is locked" in words.sentence("certificate", soon.figures)
+    unlocked = found(certificate=Certificate(5, 90))["certificate"]
+    assert "locked" not in words.sentence("certificate", unlocked.figures)
+
+
 def test_guessing_is_told_until_it_is_rare() -> None:
     assert "sign-in" not in found(tries=Tries(29, 1))
     assert found(tries=Tries(30, 2))["sign-in"].level == "warning"
@@ -102,6 +117,7 @@ EVERYTHING = {
     "certificate": Certificate(2, 365), "tries": Tries(99, 4),
     "reported": (
         Trouble("verify", "error", figures={"errors": 2}),
+        Trouble("directory", "warning", "staff", {"name": "staff", "hours": 30}),
         Trouble("undelivered", "warning", "mail", {"way": "mail", "why": "smtp:25 cannot be reached."}),
     ),
     "replicas": (

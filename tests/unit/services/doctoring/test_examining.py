@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import msgspec
 import pytest
@@ -16,6 +18,7 @@ from click.testing import CliRunner
 from appliance.cli import main
 from appliance.errors import MailkeepError, UnavailableError
 from appliance.host.clock import Clock
+from appliance.host.machine import Answer, Machine
 from appliance.services import doctoring
 from appliance.services.certificates import prepare
 from appliance.services.doctoring import (
@@ -31,7 +34,7 @@ from appliance.services.doctoring import (
     timekeeping,
 )
 from appliance.services.doctoring.subject import of_archive
-from appliance.services.paths import Paths
+from appliance.services.paths import PACKAGED_DATA, Paths
 from appliance.services.swap import System
 from tests.scratch import BOX, ScratchArchive
 from tests.unit.host.double import machine
@@ -62,10 +65,63 @@ def test_plain_swap_is_a_problem_with_a_way_out(box: tuple[Paths, System]) -> No
     assert (told.state, "swapoff" in told.mend) == ("problem", True)
 
 
+def test_plain_swap_is_no_problem_where_all_processes_of_the_archive_are_never_swapped(
+    box: tuple[Paths, System], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths, system = box
+    (system.proc / "swaps").write_text("Filename Type Size Used Priority\n/dev/none partition 1 0 -2\n")
+    group = system.sys / "fs" / "cgroup" / "mailkeep.slice"
+    group.mkdir(parents=True)
+    (group / "memory.swap.max").write_text("0\n")
+    (system.proc / "self" / "cgroup").write_text("0::/user.slice\n")
+    for pid, role, place in ((7, "archiver", "mailkeep.slice/a"), (8, "projector", "mailkeep.slice/b")):
+        (system.proc / str(pid)).mkdir()
+        command = ["python", "-m", "appliance.services", role, "--data", str(paths.data), ""]
+        (system.proc / str(pid) / "cmdline").write_text("\0".join(command))
+        (system.proc / str(pid) / "stat").write_text(f"{pid} (python) S " + "1 " * 30)
+        (system.proc / str(pid) / "cgroup").write_text(f"0::/{place}\n")
+    assert memory.swap(paths, system).state == "ok"
+    (system.proc / "8" / "cgroup").write_text("0::/system.slice/other\n")
+    assert memory.swap(paths, system).state == "problem"
+    (group / "memory.swap.max").write_text("max\n")
+    (system.proc / "8" / "cgroup").write_text("0::/mailkeep.slice/b\n")
+    assert memory.swap(paths, system).state == "problem"
+
+
+def test_before_anything_runs_the_slice_that_systemd_has_ready_counts(tmp_path: Path) -> None:
+    class Told(Machine, frozen=True):
+        limit: str = "0"
+
+        @property
+        def has_systemd(self) -> bool:
+            return True
+
+        def run(self, *command: str, seconds: float = 10.0) -> Answer:
+            assert command == ("systemctl", "show", "--property=MemorySwapMax", "--value", "mailkeep.slice")
+            return Answer(0, f"{self.limit}\n")
+
+    assert memory.units_never_swap(PACKAGED_DATA, Told())
+    assert not memory.units_never_swap(PACKAGED_DATA, Told(limit="infinity"))
+    assert not memory.units_never_swap(tmp_path, Told()), "systemd does not run the archive of that folder"
+
+
 def test_an_index_on_a_disk_is_a_problem(box: tuple[Paths, System]) -> None:
     mounts = box[1].proc / "self" / "mountinfo"
     mounts.write_text(mounts.read_text().replace("tmpfs", "ext4"))
     assert memory.live(*box).state == "problem"
+
+
+@pytest.mark.parametrize(("kept", "state"), [(True, "ok"), (False, "warning")])
+def test_of_the_memory_lock_a_running_key_agent_knows_best(
+    box: tuple[Paths, System], monkeypatch: pytest.MonkeyPatch, kept: bool, state: str
+) -> None:
+    agent = SimpleNamespace(state=lambda: SimpleNamespace(memory_locked=kept))
+    monkeypatch.setattr(memory, "agent_of", lambda _paths, _role: agent)
+    # What the process that looks may do itself is the other way round.
+    limit = 65536 if kept else resource.RLIM_INFINITY
+    monkeypatch.setattr(resource, "getrlimit", lambda _what: (limit, limit))
+    monkeypatch.setattr(memory, "may", lambda _capability: not kept)
+    assert memory.lock(box[0]).state == state
 
 
 def test_little_memory_is_told_of(box: tuple[Paths, System]) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from appliance.errors import UnavailableError
 from appliance.host import accounts, units
-from appliance.services.paths import Paths
+from appliance.services.paths import PACKAGED_DATA, Paths
 from appliance.services.setup import runtime
 from appliance.services.setup.progress import Listen
 from appliance.services.setup.runtime import Detached, Systemd, runtime_of
@@ -27,10 +27,10 @@ def paths(tmp_path: Path) -> Paths:
 @pytest.mark.parametrize(
     ("systemd", "package", "data", "kind"),
     [
-        (True, True, runtime.PACKAGED_DATA, Systemd),
+        (True, True, PACKAGED_DATA, Systemd),
         (True, True, Path("/srv/other"), Detached),
-        (True, False, runtime.PACKAGED_DATA, Detached),
-        (False, True, runtime.PACKAGED_DATA, Detached),
+        (True, False, PACKAGED_DATA, Detached),
+        (False, True, PACKAGED_DATA, Detached),
     ],
 )
 def test_units_serve_the_package_s_own_folder(

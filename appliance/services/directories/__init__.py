@@ -1,0 +1,1 @@
+"""Users from directories: what follows from a listing, carrying it out, asking the directory."""
