@@ -8,7 +8,6 @@ from typing import ClassVar
 
 from textual.binding import BindingType
 from textual.widget import Widget
-from textual.widgets import Input
 
 from appliance.directory.base import DirectoryKind
 from appliance.directory.kinds import KINDS
@@ -16,11 +15,11 @@ from appliance.framing import words_of
 from appliance.language import _
 from appliance.services import api
 from tui import words
-from tui.page import Page, key
+from tui.adding import Adding
+from tui.page import key
 from tui.place import FactsPlace
 from tui.widgets.dialog import Ask, Asked, Show
-from tui.widgets.form import Buttons, Facts, Field, Heading, WrongAnswerError
-from tui.widgets.options import OptionsForm
+from tui.widgets.form import Facts
 from tui.widgets.table import Column, Row, Table
 
 LOOK_SECONDS = 0.5
@@ -171,62 +170,28 @@ class Directories(FactsPlace[api.DirectoryInfo]):
             self.action_reload()
 
 
-class NewDirectory(Page[str | None]):
+class NewDirectory(Adding):
     """The name of the directory that was added; None where the person thought better of it."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [key("f2", "add", "Add"), key("escape", "back", "Back")]
-    AUTO_FOCUS = "#name-input"
+    BINDINGS: ClassVar[list[BindingType]] = [key("f2", "add", "Add")]
 
     def __init__(self, kind: DirectoryKind, taken: Collection[str]) -> None:
         """``taken`` are the names of the directories that there are."""
-        super().__init__()
-        self._kind = kind
-        self._proposed = kind.kind if kind.kind not in taken else ""
+        super().__init__(kind, kind.kind if kind.kind not in taken else "")
+        self._of = kind.kind
 
     def heading(self) -> str:
         """See ``Page``."""
         return _("A new directory")
 
-    def body(self) -> Iterable[Widget]:
-        """See ``Page``."""
-        yield Heading(_("It is only read, and nothing is taken from it before it is synchronised."))
-        yield Field(_("Name"), id="name", value=self._proposed, hint=_("What it is called on this box."))
-        yield OptionsForm(self._kind)
-        yield Buttons(("add", _("Add"), "main"), ("back", _("Cancel")))
+    def lead(self) -> str:
+        """See ``Adding``."""
+        return _("It is only read, and nothing is taken from it before it is synchronised.")
 
-    def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Enter goes to the next field, and from the last one on."""
-        inputs = list(self.query("#body Input").results(Input))
-        if event.input is inputs[-1]:
-            self.action_add()
-        else:
-            self.focus_next()
-
-    def on_buttons_chosen(self, event: Buttons.Chosen) -> None:
-        """A button does what its key does."""
-        getattr(self, f"action_{event.id}")()
-
-    def action_back(self) -> None:
-        """Nothing is added."""
-        self.dismiss(None)
-
-    def action_add(self) -> None:
+    async def add(self, name: str, options: dict[str, str]) -> bool:
         """Add it."""
-        self.do(self._add)
-
-    async def _add(self) -> None:
-        for field in self.query(Field):
-            field.wrong("")
-        name = self.query_one("#name", Field).value.strip()
-        try:
-            if not name:
-                raise WrongAnswerError("name", _("This is needed."))
-            options = self.query_one(OptionsForm).options()
-        except WrongAnswerError as wrong:
-            self.query_one(f"#{wrong.field}", Field).wrong(wrong.why)
-            return
-        await self.app.box.call("directory_add", api.DirectoryInfo, name=name, kind=self._kind.kind, options=options)
-        self.dismiss(name)
+        await self.app.box.call("directory_add", api.DirectoryInfo, name=name, kind=self._of, options=options)
+        return True
 
 
 def _title(one: api.DirectoryInfo) -> str:
