@@ -19,7 +19,7 @@ from appliance.services import api
 from appliance.services.box import RunningBox, running_box
 from appliance.services.paths import Paths
 
-OPEN_SECONDS = 60.0
+OPEN_SECONDS = 180.0
 PAUSE = 0.2
 REASON = "set-up: the first journal report"
 """What the audit trail says of the look at the first report."""
