@@ -49,6 +49,7 @@ class Directories:
         self._jobs = jobs
         self._tries: dict[str, _Try] = {}
         self._one_at_a_time = threading.Lock()
+        self._by_the_clock = Progress()
         self._round = Repeating("directories", self.round, LOOK_SECONDS)
 
     def methods(self) -> Mapping[str, Callable[..., Any]]:
@@ -64,7 +65,8 @@ class Directories:
         self._round.start()
 
     def close(self) -> None:
-        """End, after what is under way."""
+        """End; what is being read is given up, and nothing is changed by it."""
+        self._by_the_clock.stop()
         self._round.close()
 
     # -- setting up -------------------------------------------------------------------------------------------
@@ -161,7 +163,7 @@ class Directories:
             if now < one.synchronised_at / 1e6 + one.put.interval or (tried and now < tried.again_at):
                 continue
             try:
-                done = self._synchronise(_SYSTEM, one.put.name, Progress(), dry_run=False, confirmed=False)
+                done = self._synchronise(_SYSTEM, one.put.name, self._by_the_clock, dry_run=False, confirmed=False)
                 if done.waits:
                     log.warning("directory %s: %s", one.put.name, done.waits)
             except MailkeepError as error:

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from appliance.errors import ConflictError, ForbiddenError, NotFoundError, SignInError, UsageError
+from appliance.errors import (
+    ConflictError,
+    ForbiddenError,
+    NotFoundError,
+    SignInError,
+    UnavailableError,
+    UsageError,
+)
 from appliance.services import api
 from appliance.services.alarms.words import sentence
 from appliance.services.directories import errand, managing
@@ -168,6 +176,27 @@ def test_the_clock_synchronises_and_what_fails_is_tried_later_and_told(
     now[0] += 301
     directories.round()
     assert len(asked) == 2
+
+
+def test_the_end_waits_for_no_directory(archive: ScratchArchive, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [time.time()]
+    monkeypatch.setattr(archive.archive, "clock", lambda: now[0])
+    add(archive, interval=600)
+    synchronise(archive)
+    now[0] += 601
+    began = threading.Event()
+
+    def hangs(_kind: str, _options: Any, _report: Any, stopped: Callable[[], bool]) -> Any:
+        began.set()
+        while not stopped():
+            time.sleep(0.01)
+        raise UnavailableError("It was stopped.")
+
+    monkeypatch.setattr(errand, "listing", hangs)
+    directories = archive.dispatcher.directories
+    directories.start()
+    assert began.wait(60)
+    directories.close()
 
 
 def alarms(archive: ScratchArchive) -> list[str]:
