@@ -24,6 +24,15 @@ def live_indexes() -> Iterator[None]:
     shutil.rmtree(place, ignore_errors=True)
 
 
+@pytest.fixture(autouse=True)
+def own_umask() -> Iterator[None]:
+    """The command line, called in this process, sets the umask; the next test begins without."""
+    before = os.umask(0)
+    os.umask(before)
+    yield
+    os.umask(before)
+
+
 @pytest.fixture(scope="session")
 def corpora() -> Path:
     """The folder of real mail (eml/, mbox/, list-mail-15k.tar.xz …), kept beside the project, not in it."""

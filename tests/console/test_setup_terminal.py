@@ -156,6 +156,8 @@ class Wizard:
 
     def instructions(self) -> None:
         self.on("Mail server")
+        self.terminal.wait("Exchange admin center")
+        self.terminal.press("NPage")  # further down than a small screen shows
         self.terminal.wait("Microsoft Purview")
         self.go_on("Replica")
 

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.integration
 
 PASSPHRASE = "a passphrase for tests"
 COUNT = 60
-SECONDS = 120
+SECONDS = 240
 
 
 class Box(NamedTuple):
