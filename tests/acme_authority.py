@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
 import ssl
 import subprocess
 import time
@@ -20,6 +19,7 @@ from cryptography.hazmat.primitives import serialization
 
 from appliance.keys.certificate import self_signed
 from appliance.services.certificates.pair import new_key, private_pem
+from tests.ports import free_port
 
 START_SECONDS = 20.0
 
@@ -98,14 +98,6 @@ def authority(
         yield made
     finally:
         made.stop()
-
-
-def free_port() -> int:
-    """A port that nothing listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
 
 
 def _await(process: subprocess.Popen[bytes], port: int) -> None:

@@ -20,6 +20,7 @@ from pathlib import Path
 import pytest
 
 from appliance.keys.certificate import ensure_certificate
+from tests.ports import free_port
 
 PASSWORD = "the_users_own"
 MASTER, MASTER_PASSWORD = "master", "opens_them_all"
@@ -63,7 +64,7 @@ class Dovecot:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         folder.chmod(0o755)
-        self.plain, self.tls = _free_port(), _free_port()
+        self.plain, self.tls = free_port(), free_port()
         certificate, key = ensure_certificate(folder / "tls", "localhost")
         self.ca = certificate.read_text()
         (folder / "mail").mkdir(exist_ok=True)
@@ -193,8 +194,3 @@ def running(**settings: str) -> Iterator[Dovecot]:
             yield server
         finally:
             server.stop()
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])

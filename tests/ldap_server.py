@@ -36,6 +36,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from appliance.directory.ldap_entries import Comparable, comparable
+from tests.ports import free_port
 
 SERVICE_PASSWORD = "service-password-4Kd"
 SLAPD = shutil.which("slapd", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
@@ -175,7 +176,7 @@ class LdapServer:
         """``settings`` are lines for the database's section of slapd.conf (slapd.conf(5))."""
         folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.place = folder, place
-        self.port, self.tls_port = _free_ports(2)
+        self.port, self.tls_port = free_port(), free_port()
         self.ca = Authority()
         self._process: subprocess.Popen[bytes] | None = None
         (folder / "ad.schema").write_text(_AD_SCHEMA)
@@ -389,9 +390,3 @@ def _general(name: str) -> x509.GeneralName:
         return x509.IPAddress(ipaddress.ip_address(name))
     except ValueError:
         return x509.DNSName(name)
-
-
-def _free_ports(count: int) -> list[int]:
-    with contextlib.ExitStack() as stack:
-        opened = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
-        return [int(one.getsockname()[1]) for one in opened]

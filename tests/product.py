@@ -12,7 +12,6 @@ import os
 import selectors
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -26,6 +25,7 @@ from appliance.services import api
 from appliance.services.box import RunningBox
 from appliance.services.paths import Paths
 from appliance.services.verifying import Checked
+from tests.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[1]
 MAILKEEP = Path(sys.executable).with_name("mailkeep")
@@ -319,12 +319,6 @@ def _stands_still(pid: int) -> bool:
     except OSError:
         return True  # it has ended
     return all(state in "TtZX" for state in states)
-
-
-def free_port() -> int:
-    """A port that was free a moment ago."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 def await_gone(pids: list[int], seconds: float = 30.0) -> None:

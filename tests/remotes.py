@@ -29,6 +29,7 @@ import msgspec
 
 from appliance.cloud.remote import RemoteConfig
 from tests.namespaces import Namespace
+from tests.ports import free_port
 
 RCLONE = Path(sys.executable).with_name("rclone")
 USER, PASSWORD = "replica-user", "replica-password-7Qx"
@@ -271,7 +272,7 @@ def _served(
 ) -> Iterator[Target]:  # fmt: skip
     place = folder / kind
     (place / BUCKET).mkdir(parents=True, exist_ok=True)
-    port = _free_port()
+    port = free_port()
     host = within.address if within else "127.0.0.1"
     target = Target(
         config,
@@ -301,8 +302,3 @@ def _served(
         if target.proxy:
             target.proxy.close()
         target.kill()
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as one:
-        return int(one.getsockname()[1])

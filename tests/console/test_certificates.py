@@ -36,7 +36,8 @@ from tests.acme_authority import authority as pebble_at
 from tests.console.conftest import PLAIN
 from tests.console.test_setup import Running, fill, shown
 from tests.console.test_setup_terminal import serving
-from tests.product import MAILKEEP, Product, await_gone, free_port
+from tests.ports import free_port
+from tests.product import MAILKEEP, Product, await_gone
 from tests.unit.services.certificates.test_pair import Authority, pem
 from tui.app import Console
 from tui.setup.pages.certificate import CertificatePage

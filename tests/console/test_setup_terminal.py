@@ -20,7 +20,8 @@ from appliance.services import api
 from appliance.services.box import RunningBox
 from appliance.services.paths import Paths
 from appliance.services.setup import progress
-from tests.product import MAILKEEP, await_gone, free_port
+from tests.ports import free_port
+from tests.product import MAILKEEP, await_gone
 from tests.terminal import Terminal, words_of
 
 pytestmark = [pytest.mark.console, pytest.mark.integration]

@@ -23,7 +23,8 @@ from appliance.mail.published import stats_path
 from tests.faults.disks import ext4, mounted
 from tests.faults.load import Confirmed, Ledger, Load, make_mail
 from tests.faults.proof import everything_holds, lost
-from tests.product import JOURNAL, ROOT, START_SECONDS, Product, free_port
+from tests.ports import free_port
+from tests.product import JOURNAL, ROOT, START_SECONDS, Product
 
 LARGE = 9_000_000
 """Octets of a message that is streamed into a volume of its own: only its directory's sync makes its name durable."""

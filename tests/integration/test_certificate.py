@@ -14,7 +14,8 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from tests.acme_authority import authority, free_port
+from tests.acme_authority import authority
+from tests.ports import free_port
 from tests.product import Product
 
 pytestmark = pytest.mark.integration

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.product import MAILKEEP, free_port
+from tests.ports import free_port
+from tests.product import MAILKEEP
 
 pytestmark = pytest.mark.integration
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import poplib
+import pwd
 import re
 import shutil
 import signal
 import smtplib
 import ssl
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -51,16 +53,24 @@ class Puller(NamedTuple):
 
 
 def getmail(product: Product, box: Box, folder: Path, delete: bool) -> list[bytes]:
-    """getmail6, each message to a program: as root it files none itself."""
-    taker, mails = _taker(folder)
+    """getmail6 into a Maildir, as a user of its own: as root it files none itself.
+
+    To a program it could deliver as root; but a program that ends before getmail looks for its end is never seen
+    (getmail6 6.18, ForkingBase.forkchild).
+    """
+    maildir = _maildir(folder)
     (folder / "getmailrc").write_text(
         f"[retriever]\ntype = SimplePOP3SSLRetriever\nserver = 127.0.0.1\nport = {product.pop3s}\n"
-        f"username = {box.address}\npassword = {box.password}\n"
-        f"[destination]\ntype = MDA_external\npath = {taker}\nallow_root_commands = true\n"
+        f"username = {box.address}\npassword = {box.password}\n[destination]\ntype = Maildir\npath = {maildir}/\n"
         f"[options]\nread_all = false\ndelete = {str(delete).lower()}\ndelivered_to = false\nreceived = false\n"
     )
-    _run("getmail", "--getmaildir", str(folder), "--rcfile", "getmailrc")
-    return [file.read_bytes() for file in mails.iterdir()]
+    user = None
+    if os.geteuid() == 0:
+        user = pwd.getpwnam("nobody").pw_uid
+        for one in (folder, *folder.rglob("*")):
+            os.chown(one, user, user)
+    _run("getmail", "--getmaildir", str(folder), "--rcfile", "getmailrc", user=user)
+    return [file.read_bytes() for file in (maildir / "new").iterdir()]
 
 
 def mpop(product: Product, box: Box, folder: Path, delete: bool) -> list[bytes]:
@@ -113,6 +123,15 @@ def mails(corpora: Path) -> list[bytes]:
     return [b"X-Number: %d\r\n%b" % (number, mail) for number, mail in enumerate((*real, *odd, large))]
 
 
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """A folder that a program under another user reaches too."""
+    folder = Path(tempfile.mkdtemp(prefix="mailkeep-pull-"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder)
+
+
 @pytest.fixture(scope="module")
 def product(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
     product = Product.create(tmp_path_factory.mktemp("product") / "data", passphrase=PASSPHRASE)
@@ -158,30 +177,30 @@ def session(product: Product, box: Box) -> poplib.POP3_SSL:
 @pytest.mark.parametrize("puller", PULLERS, ids=lambda one: one.name)
 @pytest.mark.parametrize("sealed", [False, True], ids=["ordinary", "sealed"])
 def test_everything_is_pulled_once(
-    product: Product, mails: list[bytes], tmp_path: Path, puller: Puller, sealed: bool
+    product: Product, mails: list[bytes], place: Path, puller: Puller, sealed: bool
 ) -> None:
     box = box_with(product, mails, sealed=sealed)
-    assert same(puller.pull(product, box, tmp_path, False), mails, exact=puller.name == "mpop")
-    assert same(puller.pull(product, box, tmp_path, False), mails, exact=puller.name == "mpop")
+    assert same(puller.pull(product, box, place, False), mails, exact=puller.name == "mpop")
+    assert same(puller.pull(product, box, place, False), mails, exact=puller.name == "mpop")
     more = [b"X-Number: 9999\r\nSubject: later\r\n\r\nx\r\n"]
     _send(product, box, more)
-    assert same(puller.pull(product, box, tmp_path, False), mails + more, exact=puller.name == "mpop")
+    assert same(puller.pull(product, box, place, False), mails + more, exact=puller.name == "mpop")
 
 
 @pytest.mark.parametrize("puller", PULLERS, ids=lambda one: one.name)
 def test_what_was_pulled_is_deleted_where_the_mailbox_allows_it(
-    product: Product, mails: list[bytes], tmp_path: Path, puller: Puller
+    product: Product, mails: list[bytes], place: Path, puller: Puller
 ) -> None:
     box = box_with(product, mails, sealed=True, deletes=True)
-    assert same(puller.pull(product, box, tmp_path, True), mails, exact=puller.name == "mpop")
+    assert same(puller.pull(product, box, place, True), mails, exact=puller.name == "mpop")
     client = session(product, box)
     assert client.stat() == (0, 0)
     client.quit()
-    assert same(puller.pull(product, box, tmp_path / "again", True), [], exact=puller.name == "mpop")
+    assert same(puller.pull(product, box, place / "again", True), [], exact=puller.name == "mpop")
 
 
 def test_a_program_killed_in_the_middle_loses_and_deletes_nothing(
-    product: Product, mails: list[bytes], tmp_path: Path
+    product: Product, mails: list[bytes], place: Path
 ) -> None:
     box = box_with(product, mails, sealed=True, deletes=True)
     client = session(product, box)
@@ -190,7 +209,7 @@ def test_a_program_killed_in_the_middle_loses_and_deletes_nothing(
         client.dele(number)
     client.sock.shutdown(2)
     client.close()
-    assert same(mpop(product, box, tmp_path, True), mails, exact=True)
+    assert same(mpop(product, box, place, True), mails, exact=True)
     assert session(product, box).stat() == (0, 0)
 
 
@@ -253,14 +272,14 @@ def test_deleted_mail_stays_deleted_over_a_restart(product: Product, mails: list
 
 
 def test_a_locked_archive_is_pulled_from_and_not_deleted_from(
-    product: Product, mails: list[bytes], tmp_path: Path
+    product: Product, mails: list[bytes], place: Path
 ) -> None:
     ordinary = box_with(product, mails[:20])
     sealed = box_with(product, mails[:20], sealed=True, deletes=True)
     product.run("lock")
     try:
-        assert same(getmail(product, ordinary, tmp_path / "ordinary", False), mails[:20])
-        assert same(fetchmail(product, sealed, tmp_path / "sealed", False), mails[:20])
+        assert same(getmail(product, ordinary, place / "ordinary", False), mails[:20])
+        assert same(fetchmail(product, sealed, place / "sealed", False), mails[:20])
         client = session(product, sealed)
         with pytest.raises(poplib.error_proto, match=r"\[SYS/TEMP\] The archive is locked"):
             client.dele(1)
@@ -271,12 +290,10 @@ def test_a_locked_archive_is_pulled_from_and_not_deleted_from(
             capture_output=True, timeout=SECONDS, check=False,
         )  # fmt: skip
     assert unlocked.returncode == 0, unlocked.stderr.decode()
-    assert same(mpop(product, sealed, tmp_path / "after", True), mails[:20], exact=True)
+    assert same(mpop(product, sealed, place / "after", True), mails[:20], exact=True)
 
 
-def test_a_changed_password_opens_and_the_old_one_does_not(
-    product: Product, mails: list[bytes], tmp_path: Path
-) -> None:
+def test_a_changed_password_opens_and_the_old_one_does_not(product: Product, mails: list[bytes], place: Path) -> None:
     box = box_with(product, mails[:5])
     session(product, box).quit()
     changed = product.run("mailbox", "password", box.address)["password"]
@@ -284,7 +301,7 @@ def test_a_changed_password_opens_and_the_old_one_does_not(
     client.user(box.address)
     with pytest.raises(poplib.error_proto, match=r"\[AUTH\]"):
         client.pass_(box.password)
-    assert same(getmail(product, box._replace(password=changed), tmp_path, False), mails[:5])
+    assert same(getmail(product, box._replace(password=changed), place, False), mails[:5])
 
 
 def test_suspended_and_disabled(product: Product, mails: list[bytes]) -> None:
@@ -352,8 +369,11 @@ def _context() -> ssl.SSLContext:
     return context
 
 
-def _run(*words: str, allowed: tuple[int, ...] = (0,)) -> None:
+def _run(*words: str, allowed: tuple[int, ...] = (0,), user: int | None = None) -> None:
     if shutil.which(words[0]) is None:
         pytest.skip(f"{words[0]} is not installed")
-    done = subprocess.run(words, capture_output=True, timeout=SECONDS, check=False)
+    done = subprocess.run(
+        words, capture_output=True, timeout=SECONDS, check=False, user=user, group=user,
+        extra_groups=None if user is None else [],
+    )  # fmt: skip
     assert done.returncode in allowed, done.stdout.decode("utf-8", "replace") + done.stderr.decode("utf-8", "replace")

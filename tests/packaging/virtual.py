@@ -19,6 +19,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from tests.ports import free_port
+
 START_SECONDS = float(os.environ.get("MAILKEEP_IMAGE_SECONDS", "900"))
 _TOOLS = ("qemu-system-x86_64", "qemu-img", "mkfs.vfat", "mcopy", "ssh", "ssh-keygen", "swaks")
 _FIRMWARE = (Path("/usr/share/OVMF/OVMF_CODE_4M.ms.fd"), Path("/usr/share/OVMF/OVMF_VARS_4M.ms.fd"))
@@ -73,7 +75,7 @@ class Virtual:
 
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True)
-        self.ports = {inside: _free_port() for inside in (25, 80, 443, 995, 22)}
+        self.ports = {inside: free_port() for inside in (25, 80, 443, 995, 22)}
         _run(
             *("qemu-img", "create", "-q", "-f", "qcow2", "-b", self.image.resolve(), "-F", "qcow2"),
             *(self.folder / "system.qcow2", f"{self.size}G"),
@@ -218,12 +220,6 @@ class Virtual:
         for name, content in files.items():
             _run("mcopy", "-i", seed, "-", f"::{name}", given=content.encode())
         return seed
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _run(*command: str | Path, given: bytes = b"") -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 from appliance.keys.certificate import ensure_certificate
 from appliance.keys.envelope import MailboxKeyPair
 from appliance.mail.published import GatewayMailbox, GatewaySettings, encode, settings_path
+from tests.ports import free_port
 from tests.product import Product
 
 DOMAIN = "bench.example"
@@ -36,7 +37,7 @@ class Server(ABC):
     def __init__(self, folder: Path, mailboxes: int) -> None:
         self.folder = folder
         self.mailboxes = mailboxes
-        self.port = _free_port()
+        self.port = free_port()
         folder.mkdir(parents=True)
         folder.chmod(0o755)
 
@@ -301,8 +302,3 @@ anvil unix - - n - 1 anvil
 scache unix - - n - 1 scache
 postlog unix-dgram n - n - 1 postlogd
 """
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])

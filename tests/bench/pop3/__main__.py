@@ -33,7 +33,8 @@ from appliance.mail.published import settings_path
 from appliance.services.paths import Paths
 from appliance.services.unlock import unlock
 from appliance.store.writer import LogWriter
-from tests.product import Product, free_port
+from tests.ports import free_port
+from tests.product import Product
 
 ADDRESS = "box@bench.example"
 PASSWORD = "a password that is long"

@@ -11,7 +11,8 @@ import pytest
 
 from appliance.services import api
 from appliance.services.certificates import prepare
-from tests.acme_authority import Authority, authority, free_port
+from tests.acme_authority import Authority, authority
+from tests.ports import free_port
 from tests.scratch import BOX, ScratchArchive
 
 HOST = "box.test"

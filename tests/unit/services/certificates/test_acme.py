@@ -16,7 +16,8 @@ from appliance.errors import UsageError
 from appliance.services.certificates import stored
 from appliance.services.certificates.managing import FIRST_PAUSE
 from appliance.services.certificates.pair import is_self_signed, names_of
-from tests.acme_authority import Authority, authority, free_port
+from tests.acme_authority import Authority, authority
+from tests.ports import free_port
 from tests.scratch import BOX, ScratchArchive
 from tests.unit.services.certificates.conftest import HOST, finished
 

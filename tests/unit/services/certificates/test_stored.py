@@ -136,7 +136,7 @@ def test_the_gateway_takes_a_new_pair_without_a_restart_and_never_goes_without(t
     prepare(paths, "before.example.com")
     now = [0.0]
     keeper = TlsKeeper(tmp_path, lambda: now[0])
-    seen = []
+    seen = [keeper.context(TlsFiles())]
     done = threading.Event()
 
     def look() -> None:

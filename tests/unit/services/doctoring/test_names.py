@@ -15,7 +15,7 @@ import pytest
 from appliance import language
 from appliance.errors import UsageError
 from appliance.services.doctoring import Finding, Subject, names, outside
-from tests.acme_authority import free_port
+from tests.ports import free_port
 
 OWN = ("198.41.0.7", "2001:500::7", "fe80::1")
 """Public addresses, for what is private is judged otherwise."""

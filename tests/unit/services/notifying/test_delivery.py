@@ -15,7 +15,7 @@ import pytest
 from appliance.errors import UnavailableError, UsageError
 from appliance.services.notifying import delivery
 from appliance.services.notifying.delivery import SIGNATURE, TIMESTAMP, Hook, Mail, check_url, deliver, signed
-from tests.product import free_port
+from tests.ports import free_port
 from tests.unit.services.notifying.servers import PASSWORD, USER, Hooks, MailServer, Tls, hooks, silent
 
 MESSAGE = b"From: archive@archive.test\r\nTo: it@archive.test\r\nSubject: Hello\r\n\r\nWords\r\n.\r\nafter a dot\r\n"
