@@ -204,7 +204,7 @@ def run_projector(paths: Paths, duty: Duty) -> None:
 
 def run_replicator(paths: Paths, duty: Duty) -> None:
     """Replicate until the duty ends; while the archive is locked too, where the box has the key for that."""
-    from appliance.services.replicator.door import door_answers
+    from appliance.services import between
     from appliance.services.replicator.process import keys_of_agent, keys_on_the_box, work
 
     keys = None
@@ -219,7 +219,7 @@ def run_replicator(paths: Paths, duty: Duty) -> None:
         keys = keys_of_agent(paths)
     else:
         threading.Thread(target=_begin_anew_when_unlocked, args=(duty,), daemon=True).start()
-    work(paths, keys, duty.notifier.ready, partial(duty.last, partial(door_answers, paths)))
+    work(paths, keys, duty.notifier.ready, partial(duty.last, partial(between.answers, paths.replica_socket)))
 
 
 def _begin_anew_when_unlocked(duty: Duty) -> None:

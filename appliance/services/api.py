@@ -728,3 +728,103 @@ class DirectorySynchronised(msgspec.Struct, frozen=True):
     words: str
     waits: str = ""
     losing: int = 0
+
+
+class ProfileCounts(msgspec.Struct, frozen=True):
+    """What became of the messages that a run came upon: ``seen`` is the sum of new, already, filtered and failed.
+
+    ``seen`` are those that the source told of in this run, and those of earlier runs that were tried again; ``already``
+    were in the archive before. ``deleted`` at the source counts for itself. ``bytes`` are of the new ones.
+    """
+
+    seen: int = 0
+    new: int = 0
+    already: int = 0
+    filtered: int = 0
+    failed: int = 0
+    deleted: int = 0
+    bytes: int = 0
+
+
+class ProfileAccountRun(msgspec.Struct, frozen=True, kw_only=True):
+    """One account in a run. ``archive`` is the user whose archive its mail goes to, empty where there is none: then
+    ``words`` say so, and nothing is fetched. ``expected`` is how many messages there are to look at, None unknown."""
+
+    account: str
+    address: str
+    archive: str
+    state: Literal["waiting", "running", "done", "failed", "stopped", "left-out"]
+    counts: ProfileCounts
+    expected: int | None = None
+    folder: str = ""  # where it is just now
+    words: str = ""
+
+
+class ProfileFailure(msgspec.Struct, frozen=True):
+    """A message that could not be fetched, and why; it is tried again by the next run."""
+
+    account: str
+    folder: str
+    item: str
+    why: str
+
+
+class ProfileRun(msgspec.Struct, frozen=True, kw_only=True):
+    """One run of an archiving profile. Times are seconds. ``accounts`` and ``failures`` come with a single run only;
+    ``unlisted`` failures are counted and not listed. ``expected`` as of an account, over all."""
+
+    id: int
+    profile: str
+    state: Literal["waiting", "running", "done", "failed", "stopped"]
+    asked: bool
+    queued: int
+    begun: int | None
+    ended: int | None
+    counts: ProfileCounts
+    words: str = ""
+    expected: int | None = None
+    accounts_done: int = 0
+    accounts_all: int = 0
+    accounts: tuple[ProfileAccountRun, ...] = ()
+    failures: tuple[ProfileFailure, ...] = ()
+    unlisted: int = 0
+
+
+class ProfileInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """An archiving profile. The fields are those of ``settings.events.ProfilePut``, secrets left out; ``archive`` and
+    ``chosen`` are addresses. ``next_at`` in seconds. ``run`` is the one under way, else the last one."""
+
+    name: str
+    kind: str
+    options: tuple[RemoteOption, ...]
+    archive: str
+    users: Literal["all", "only", "except"]
+    chosen: tuple[str, ...]
+    include: tuple[str, ...]
+    exclude: tuple[str, ...]
+    since: str
+    before: str
+    older_than_days: int
+    largest: int
+    only_read: bool
+    sender: str
+    subject: str
+    delete_after_days: int
+    directory: str
+    interval: int
+    cron: str
+    parallel: int
+    rate: int
+    timeout: int
+    paused: bool
+    next_at: int | None = None
+    run: ProfileRun | None = None
+    trouble: str = ""
+
+
+class ProfileCheck(msgspec.Struct, frozen=True):
+    """One thing that a test of a profile looked at."""
+
+    what: str
+    state: Literal["ok", "warning", "problem"]
+    text: str

@@ -125,6 +125,21 @@ class Paths(msgspec.Struct, frozen=True):
         return local_secret_beside(self.replica_socket)
 
     @property
+    def collecting(self) -> Path:
+        """What the collector is told, what providers have changed since, and its ledger."""
+        return self.data / "collecting"
+
+    @property
+    def ledger(self) -> Path:
+        """ledger.db: what the collector has fetched from where, and the history of its runs."""
+        return self.collecting / "ledger.db"
+
+    @property
+    def collector_socket(self) -> Path:
+        """Where the collector answers the archiver."""
+        return self.run / "collector" / "collector.sock"
+
+    @property
     def agent_socket(self) -> Path:
         """Where the key agent answers."""
         return self.run / "agent" / "agent.sock"

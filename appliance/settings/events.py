@@ -12,6 +12,8 @@ from typing import Literal
 
 import msgspec
 
+from appliance.mail.folders import LEFT_OUT
+
 Unknown = Literal["keep", "create", "ignore"]
 State = Literal["active", "suspended", "disabled", "deleted"]
 
@@ -227,6 +229,53 @@ class DirectorySynchronised(msgspec.Struct, frozen=True, tag=True):
     excluded: int
 
 
+class ProfilePut(msgspec.Struct, frozen=True, tag=True):
+    """An archiving profile is added or changed: from where mail is fetched, which, whose it becomes, how often.
+
+    ``options`` are the source's and hold secrets. ``archive`` is the user whose archive all of it goes to; empty: each
+    account's mail goes to the user who has its address. Of the users ``only`` or all ``except`` those ``chosen`` (ids).
+    ``include`` and ``exclude`` are patterns of folders (``mail.folders.Selection``). Of the messages those received
+    from ``since`` and before ``before`` (dates, ISO 8601; empty: open), at least ``older_than_days`` old, of at most
+    ``largest`` bytes (0: any), whose sender and subject contain what is given. ``delete_after_days`` (0: never): after
+    so many days a message is deleted at the source, once its archived copy was read back. ``interval`` is seconds
+    between two runs, or ``cron`` five fields of crontab(5), or neither: by hand. ``parallel`` accounts at a time,
+    ``rate`` bytes a second at most (0: any), ``timeout`` seconds for an answer (0: the source's own).
+    """
+
+    name: str
+    kind: str
+    options: dict[str, str] = {}
+    archive: str = ""
+    users: Literal["all", "only", "except"] = "all"
+    chosen: tuple[str, ...] = ()
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = LEFT_OUT
+    since: str = ""
+    before: str = ""
+    older_than_days: int = 0
+    largest: int = 0
+    only_read: bool = False
+    sender: str = ""
+    subject: str = ""
+    delete_after_days: int = 0
+    directory: str = ""  # synchronised before each run
+    interval: int = 0
+    cron: str = ""
+    parallel: int = 4
+    rate: int = 0
+    timeout: int = 0
+    paused: bool = False
+
+    def __repr__(self) -> str:
+        return f"ProfilePut({self.name}, {self.kind}, …)"
+
+
+class ProfileRemoved(msgspec.Struct, frozen=True, tag=True):
+    """Nothing is fetched by it any more; what was fetched stays."""
+
+    name: str
+
+
 class GatewaySet(msgspec.Struct, frozen=True, tag=True):
     """Host name and limits of the gateway."""
 
@@ -306,8 +355,8 @@ class Noted(msgspec.Struct, frozen=True, tag=True):
 Event = (
     UserPut | PasswordSet | TotpSet | InvitationMade | InvitationUsed | RoleAsked | RoleGranted | RoleRefused
     | RoleRevoked | MailboxPut | RecordsErased | TimestampingSet | CertificateSet | RemotePut | RemoteRemoved
-    | ReplicationSet | DirectoryPut | DirectoryRemoved | PeopleLinked | DirectorySynchronised | GatewaySet | WatchSet
-    | NotifyingSet | MetricsTokenSet | HoldPlaced | HoldReleased | Noted
+    | ReplicationSet | DirectoryPut | DirectoryRemoved | PeopleLinked | DirectorySynchronised | ProfilePut
+    | ProfileRemoved | GatewaySet | WatchSet | NotifyingSet | MetricsTokenSet | HoldPlaced | HoldReleased | Noted
 )  # fmt: skip
 
 

@@ -123,6 +123,18 @@ class SourceKind(msgspec.Struct, frozen=True):
     fields: tuple[Field, ...]
 
 
+class Memory(Protocol):
+    """What a source keeps from one run to the next, sealed, beside what the administrator gave: refreshed tokens."""
+
+    def get(self, key: str) -> str:
+        """What was put there last, "" for nothing."""
+        ...
+
+    def put(self, key: str, value: str) -> None:
+        """Keep it, durably."""
+        ...
+
+
 class Session(Protocol):
     """One account, opened. Used by one thread at a time."""
 

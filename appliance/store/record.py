@@ -109,10 +109,11 @@ def seal(
     type: int = RecordType.MESSAGE,
     level: int = 1,
     dictionary: zstandard.ZstdCompressor | None = None,
+    record_id: bytes | None = None,
 ) -> SealedRecord:
-    """A whole original as one record; ``dictionary`` is a compressor that has one."""
+    """A whole original as one record; ``dictionary`` is a compressor that has one. ``record_id`` as in RecordSealer."""
     flags = COMPRESSED if dictionary is None else COMPRESSED | WITH_DICTIONARY
-    sealer = RecordSealer(volume_key, volume_id, provenance, type=type, flags=flags)
+    sealer = RecordSealer(volume_key, volume_id, provenance, type=type, flags=flags, record_id=record_id)
     return sealer.finish(original, (dictionary or _compressor(level)).compress(original))
 
 
@@ -127,9 +128,13 @@ class RecordSealer:
         *,
         type: int = RecordType.MESSAGE,
         flags: int = COMPRESSED,
+        record_id: bytes | None = None,
     ) -> None:
+        """``record_id`` is one of ``new_record_id`` that the caller has written down before; None makes one."""
         now = clock.time_ns() // 1000
-        self._header = RecordHeader(type=type, flags=flags, record_id=new_record_id(now), salt=os.urandom(32), time=now)
+        self._header = RecordHeader(
+            type=type, flags=flags, record_id=record_id or new_record_id(now), salt=os.urandom(32), time=now
+        )
         self._aad = self._header.pack()
         self._cipher = AESGCM(record_key(volume_key, volume_id, self._header))
         salt = os.urandom(SALT_SIZE)

@@ -42,6 +42,7 @@ class StreamingRecord:
         reserve: int,
         level: int,
         type: int = RecordType.MESSAGE,
+        record_id: bytes | None = None,
         on_end: Callable[[StreamingRecord], None] | None = None,
     ) -> None:
         """Made by ``LogWriter.stream``. Raises StorageError."""
@@ -53,7 +54,7 @@ class StreamingRecord:
         self._on_end = on_end
         self._lock = threading.Lock()
         self._key = VolumeKey.generate()
-        self._sealer = RecordSealer(self._key.key, self._key.volume_id, provenance, type=type)
+        self._sealer = RecordSealer(self._key.key, self._key.volume_id, provenance, type=type, record_id=record_id)
         self._compressor = zstandard.ZstdCompressor(level=level).compressobj()
         self._open = True
         self._offset = HEADER_SIZE

@@ -129,8 +129,11 @@ class LogWriter:
         provenance: Provenance | None = None,
         *,
         type: int = RecordType.MESSAGE,
+        record_id: bytes | None = None,
     ) -> Future[RecordRef]:
         """Seal ``original`` and make it durable. Does not block on the disk.
+
+        Who has to find out after a crash whether a record was written gives its id (``record.new_record_id``).
 
         The future gives the record's place once fdatasync has returned, or raises DiskFullError, StorageError;
         it cannot be cancelled. ``original`` must not change before then.
@@ -139,10 +142,11 @@ class LogWriter:
         future.set_running_or_notify_cancel()
         try:
             self._must_be_open()
+            sealing = partial(self._seal, mailbox_id, public_key, original, provenance, type, record_id, future)
             if len(original) <= SEALED_BY_CALLER:
-                self._seal(mailbox_id, public_key, original, provenance, type, future)
+                sealing()
             else:
-                self._sealers.submit(self._seal, mailbox_id, public_key, original, provenance, type, future)
+                self._sealers.submit(sealing)
         except (MailkeepError, RuntimeError) as error:  # RuntimeError: the sealers were shut down meanwhile
             future.set_exception(error if isinstance(error, MailkeepError) else _closed())
         return future
@@ -154,12 +158,14 @@ class LogWriter:
         provenance: Provenance | None = None,
         *,
         type: int = RecordType.MESSAGE,
+        record_id: bytes | None = None,
     ) -> StreamingRecord:
         """A record written piece by piece, with bounded memory. Blocks on the disk. Raises StorageError."""
         self._must_be_open()
         chain = self._mailbox(mailbox_id).chain
         record = StreamingRecord(
-            self._files, chain, public_key, provenance, type=type, reserve=self._reserve, level=self._level,
+            self._files, chain, public_key, provenance, type=type, record_id=record_id, reserve=self._reserve,
+            level=self._level,
             unfinished=chain.directory / f"{self._writer}-{os.urandom(8).hex()}{UNFINISHED_SUFFIX}",
             on_end=self._streams.discard,
         )  # fmt: skip
@@ -217,6 +223,7 @@ class LogWriter:
         original: Buffer,
         provenance: Provenance | None,
         type: int,
+        record_id: bytes | None,
         future: Future[RecordRef],
     ) -> None:
         try:
@@ -224,7 +231,9 @@ class LogWriter:
             while True:
                 volume = self._current(mailbox, public_key)
                 key = volume.key
-                record = seal(key.key, key.volume_id, original, provenance, type=type, level=self._level)
+                record = seal(
+                    key.key, key.volume_id, original, provenance, type=type, level=self._level, record_id=record_id
+                )  # fmt: skip
                 # Where the volume was closed while this was sealed, it is sealed again for the next one.
                 if self._queue(volume, record, future):
                     return

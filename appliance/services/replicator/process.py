@@ -12,8 +12,9 @@ from collections.abc import Callable
 
 from appliance.cloud.manifests import ReplicaKeys
 from appliance.errors import MailkeepError
+from appliance.services.between import Door
 from appliance.services.paths import Paths
-from appliance.services.replicator.door import Desk, Door
+from appliance.services.replicator.door import Desk
 from appliance.services.replicator.replication import Replication
 from appliance.services.service_key import keys_of, stored_keys
 from appliance.services.unlock import agent_keys, agent_of
@@ -43,7 +44,7 @@ def work(paths: Paths, keys: ReplicaKeys, ready: Callable[[], None], last: Calla
     """Replicate and answer until ``last`` returns; ``ready`` is called then. Raises StorageError, UsageError."""
     os.nice(10)  # receiving and answering go first
     replication = Replication(paths, keys, is_unlocked=agent_of(paths, "replica").is_unlocked)
-    door = Door(paths, Desk(replication))
+    door = Door(paths.replica_socket, "replica", Desk(replication).methods())
     try:
         replication.start()
         door.start()

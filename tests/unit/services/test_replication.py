@@ -22,9 +22,10 @@ from appliance.cloud.remotes import Remotes, read_remotes, write_remotes
 from appliance.cloud.restore_state import RestoreFolder, RestoreStatus, Restoring, Stage
 from appliance.cloud.state import set_own_epoch
 from appliance.errors import DamageError, ForbiddenError, NotFoundError, RemoteFullError, UnavailableError, UsageError
+from appliance.services.between import Door
 from appliance.services.replica_states import troubles
 from appliance.services.replicator.asking import ask
-from appliance.services.replicator.door import Desk, Door
+from appliance.services.replicator.door import Desk
 from appliance.services.replicator.history import KEPT, History, Run
 from appliance.services.replicator.progress import how_far, progress_place
 from appliance.services.replicator.replication import Replication
@@ -558,7 +559,7 @@ def test_its_socket_answers_who_knows_its_secret_and_only_what_it_is_for(bench: 
     bench.receive("One")
     bench.roll()
     paths = bench.box.paths
-    door = Door(paths, Desk(bench.replication))
+    door = Door(paths.replica_socket, "replica", Desk(bench.replication).methods())
     door.start()
     try:
         (run,) = ask(paths, "begin", tuple[Run, ...], kind="replicate", remote="cellar")

@@ -1,0 +1,84 @@
+"""What the archiver tells the collector: profiles with their credentials, whose which address is, where mail goes.
+
+``DATA/collecting/told`` is sealed with a key that is made from the service key; whoever has it reads no mail.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+from uuid import UUID
+
+import msgspec
+
+from appliance import decoding
+from appliance.errors import DamageError
+from appliance.files import FILES, Files, create_directory, read_file
+from appliance.keys.envelope import derive
+from appliance.sealing import open_sealed, replace_sealed
+from appliance.settings.events import ProfilePut
+
+VERSION: Final = 1
+_INFO: Final = b"mailkeep collector v1\x00"
+_PLACE: Final = _INFO + b"told"
+
+
+class CollectorKeys(msgspec.Struct, frozen=True):
+    """What the collector holds: none of these opens mail, or anything of a replica."""
+
+    sealing: bytes
+    """Of its own files."""
+    content: bytes
+    """Of the HMAC-SHA256 by which it knows what it has fetched before."""
+
+    def __repr__(self) -> str:
+        return "CollectorKeys(…)"
+
+    @classmethod
+    def of(cls, service: bytes, archive: UUID) -> CollectorKeys:
+        """Those of an archive, from its key of purpose ``service``."""
+        return cls(
+            derive(service, info=_INFO + b"sealing" + archive.bytes),
+            derive(service, info=_INFO + b"content" + archive.bytes),
+        )
+
+
+class Person(msgspec.Struct, frozen=True):
+    """A user, by id, and the addresses that are theirs now, the first being the primary one."""
+
+    user: str
+    name: str
+    addresses: tuple[str, ...]
+
+
+class Told(msgspec.Struct, frozen=True):
+    """All that the collector is told. ``mailbox`` (16 bytes) and its public key are where fetched mail goes."""
+
+    mailbox: bytes
+    public_key: bytes
+    profiles: tuple[ProfilePut, ...] = ()
+    people: tuple[Person, ...] = ()
+    version: int = VERSION
+
+    def find(self, name: str) -> ProfilePut | None:
+        """The profile of that name."""
+        return next((one for one in self.profiles if one.name == name), None)
+
+
+def write_told(folder: Path, keys: CollectorKeys, told: Told, *, files: Files = FILES) -> None:
+    """Tell the collector, durably. Raises OSError."""
+    create_directory(files, folder)
+    replace_sealed(files, folder / "told", keys.sealing, _PLACE, [msgspec.msgpack.encode(told)])
+
+
+def read_told(folder: Path, keys: CollectorKeys, *, files: Files = FILES) -> Told | None:
+    """What was told last; None where nothing was yet. Raises DamageError, OSError."""
+    try:
+        sealed = read_file(files, folder / "told")
+    except FileNotFoundError:
+        return None
+    packed = open_sealed(sealed, keys.sealing, _PLACE, "collecting/told")
+    try:
+        return decoding.from_msgpack(packed, Told)
+    except msgspec.DecodeError as error:
+        raise DamageError("collecting/told was written by another version of mailkeep.") from error
