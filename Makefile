@@ -12,7 +12,7 @@ VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 PACKAGE := build/mailkeep_$(VERSION)_$(shell dpkg --print-architecture).deb
 
 # What the tests drive from outside; without one of them its tests say so and are skipped.
-TEST_PACKAGES := chromium fonts-dejavu-core fonts-noto-cjk swaks tmux strace e2fsprogs openssl fetchmail getmail6 mpop pebble unbound slapd ldap-utils dovecot-imapd
+TEST_PACKAGES := chromium fonts-dejavu-core fonts-noto-cjk swaks tmux strace e2fsprogs openssl fetchmail getmail6 mpop pebble unbound slapd ldap-utils dovecot-imapd dovecot-pop3d
 
 BUILD_PACKAGES := debhelper dh-apparmor dpkg-dev po-debconf python3.11-venv
 TEST_DEB_PACKAGES := apparmor lintian man-db mmdebstrap swaks systemd-container

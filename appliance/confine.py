@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import importlib.util
 import os
 import platform
 import resource
@@ -18,6 +19,7 @@ import signal
 import socket
 import stat
 import struct
+import sysconfig
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -46,10 +48,11 @@ _READ = _READ_FILE | _READ_DIR
 _WRITE = _READ | _WRITE_FILE | _REMOVE_AND_MAKE | _REFER | _TRUNCATE
 
 
-def restrict_filesystem(*, read: Iterable[Path], write: Iterable[Path]) -> bool:
+def restrict_filesystem(*, read: Iterable[Path], write: Iterable[Path], names: Iterable[Path] = ()) -> bool:
     """Allow reading only below ``read`` and ``write``, changing only below ``write``; open files stay usable.
 
-    Paths that do not exist are passed over. Nothing may be executed any more, and no privileges be gained.
+    Below ``names`` folders may be listed, but no file be opened. Paths that do not exist are passed over. Nothing may
+    be executed any more, and no privileges be gained.
     Returns False where the kernel has no Landlock. Raises OSError if Landlock is there but refuses the rules.
     """
     abi = landlock_version()
@@ -58,7 +61,7 @@ def restrict_filesystem(*, read: Iterable[Path], write: Iterable[Path]) -> bool:
     handled = _handled_rights(abi)
     ruleset = _syscall(_LANDLOCK_CREATE_RULESET, struct.pack("=Q", handled), 8, 0)
     try:
-        for rights, paths in ((_READ, read), (_WRITE, write)):
+        for rights, paths in ((_READ, read), (_WRITE, write), (_READ_DIR, names)):
             for path in paths:
                 _allow_beneath(ruleset, path, rights & handled)
         no_new_privileges()
@@ -66,6 +69,15 @@ def restrict_filesystem(*, read: Iterable[Path], write: Iterable[Path]) -> bool:
     finally:
         os.close(ruleset)
     return True
+
+
+def code_folders(*packages: str) -> list[Path]:
+    """Folders of modules, which may be loaded late; never the folder above them, which may hold the data."""
+    folders = [Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
+    for package in packages:
+        spec = importlib.util.find_spec(package)
+        folders += [Path(place) for place in (spec.submodule_search_locations or ())] if spec else []
+    return folders
 
 
 def forbid_network() -> bool:

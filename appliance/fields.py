@@ -10,7 +10,7 @@ class Field(msgspec.Struct, frozen=True):
     """One thing that is asked for.
 
     ``choices`` are suggestions, or, where ``closed`` says so, all there is. What is ``rare`` is for who knows why it is
-    needed: a form may hide it at first.
+    needed: a form may hide it at first. ``place`` is where secrets are sent: who changes it gives them anew.
     """
 
     key: str
@@ -22,3 +22,4 @@ class Field(msgspec.Struct, frozen=True):
     choices: tuple[str, ...] = ()
     closed: bool = False
     rare: bool = False
+    place: bool = False

@@ -121,6 +121,21 @@ class Files:
         return False
 
 
+class ConfinedFiles(Files):
+    """The log's way to the disk in a confined process: the data folder itself cannot be opened there any more.
+
+    It need not be: before it gave that up, the process has made the names in it that matter, and synced it.
+    """
+
+    def __init__(self, data: Path) -> None:
+        self._data = data
+
+    def sync_directory(self, path: Path) -> None:
+        """Return when the names in the directory are on disk; those in the data folder are."""
+        if path != self._data:
+            super().sync_directory(path)
+
+
 FILES = Files()
 
 

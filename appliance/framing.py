@@ -59,6 +59,11 @@ def error_of(failure: Failure) -> errors.MailkeepError:
     return error
 
 
+def in_words(error: errors.MailkeepError) -> str:
+    """An error's sentence, in the language in use."""
+    return error_of(failure_of(error)).message
+
+
 def words_of(message: str, failure: Failure | None) -> str:
     """What was said of work that may have failed, in the language in use where that has the sentence."""
     if failure is not None:

@@ -35,7 +35,9 @@ _BOUND = struct.Struct(">QB")  # a frame's number, and 1 where it is the last
 _LARGEST_FRAME = BLOCK + BLOCK // 128 + 1024 + _TAG  # above what zstd makes of a block that it cannot compress
 
 
-def write_sealed(files: Files, path: Path, key: bytes, place: bytes, pieces: Iterable[Buffer]) -> int:
+def write_sealed(
+    files: Files, path: Path, key: bytes, place: bytes, pieces: Iterable[Buffer], *, mode: int = 0o600
+) -> int:
     """A new file at ``path`` with ``pieces`` sealed in it; its size in bytes.
 
     The bytes are on disk on return, the name is durable once the caller has synced the directory. ``place`` names what
@@ -51,15 +53,17 @@ def write_sealed(files: Files, path: Path, key: bytes, place: bytes, pieces: Ite
             frame = cipher.encrypt(_nonce(number), compressor.compress(block), _BOUND.pack(number, last))
             yield _LENGTH.pack(len(frame)) + frame
 
-    return write_file(files, path, sealed())
+    return write_file(files, path, sealed(), mode)
 
 
-def replace_sealed(files: Files, path: Path, key: bytes, place: bytes, pieces: Iterable[Buffer]) -> None:
+def replace_sealed(
+    files: Files, path: Path, key: bytes, place: bytes, pieces: Iterable[Buffer], *, mode: int = 0o600
+) -> None:
     """``path`` holds ``pieces``, sealed, afterwards, or what it held before; durable on return. Raises OSError."""
     beside = path.with_name(path.name + ".new")
     with contextlib.suppress(FileNotFoundError):
         files.unlink(beside)
-    write_sealed(files, beside, key, place, pieces)
+    write_sealed(files, beside, key, place, pieces, mode=mode)
     files.rename(beside, path)
     files.sync_directory(path.parent)
 

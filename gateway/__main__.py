@@ -14,12 +14,13 @@ import time
 import uvloop
 
 from appliance import confine
+from appliance.files import ConfinedFiles
 from appliance.host import logs
 from appliance.host.notify import Notifier
 from appliance.host.sockets import inherited
 from appliance.store.writer import LogWriter
 from gateway.arguments import place, worker_parser
-from gateway.confinement import ConfinedFiles, confine_worker
+from gateway.confinement import confine_worker
 from gateway.worker import Options, Worker, listen, stop_on_signals
 
 _SWITCH_INTERVAL = 0.0005

@@ -8,14 +8,12 @@ all run under one user (docs/decisions/0022).
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import logging
 import resource
-import sysconfig
 from pathlib import Path
 
 from appliance import confine
-from appliance.files import FILES, Files
+from appliance.files import FILES
 from appliance.mail.published import settings_path, stats_folder
 
 log = logging.getLogger(__name__)
@@ -47,21 +45,6 @@ def confine_worker(data: Path) -> bool:
     return files and sockets
 
 
-class ConfinedFiles(Files):
-    """The log's way to the disk in a confined worker: the data folder itself cannot be opened there any more.
-
-    It need not be: ``confine_worker`` has made the names in it that matter, and synced it.
-    """
-
-    def __init__(self, data: Path) -> None:
-        self._data = data
-
-    def sync_directory(self, path: Path) -> None:
-        """Return when the names in the directory are on disk; those in the data folder are."""
-        if path != self._data:
-            super().sync_directory(path)
-
-
 def most_open_files() -> int:
     """As many as may be had: each connection, volume and stream is one, and the usual soft limit is 1,024."""
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
@@ -69,9 +52,5 @@ def most_open_files() -> int:
 
 
 def code_folders() -> list[Path]:
-    """Folders of modules, which may be loaded late; never the folder above them, which may hold the data."""
-    folders = [Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
-    for package in ("appliance", "gateway"):
-        spec = importlib.util.find_spec(package)
-        folders += [Path(place) for place in (spec.submodule_search_locations or ())] if spec else []
-    return folders
+    """Folders of the worker's modules."""
+    return confine.code_folders("appliance", "gateway")

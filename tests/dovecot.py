@@ -1,7 +1,7 @@
-"""A private Dovecot on loopback: real IMAP, over a Maildir for each user.
+"""A private Dovecot on loopback: real IMAP and POP3, over a Maildir for each user.
 
-It needs Debian's dovecot-imapd and root, since Dovecot changes its user. Every user has the password ``PASSWORD``; the
-master user opens every mailbox by ``MASTER_PASSWORD``.
+It needs Debian's dovecot-imapd, for POP3 dovecot-pop3d, and root, since Dovecot changes its user. Every user has the
+password ``PASSWORD``; the master user opens every mailbox by ``MASTER_PASSWORD``.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ PASSWORD = "the_users_own"
 MASTER, MASTER_PASSWORD = "master", "opens_them_all"
 _START = 30.0
 _BINARY = Path("/usr/lib/dovecot/imap")
+_POP3 = Path("/usr/lib/dovecot/pop3")
 
 _MAILBOXES = """
   mailbox Entwürfe {
@@ -37,18 +38,24 @@ _MAILBOXES = """
   mailbox Müll {
     special_use = \\Trash
   }
+  mailbox Alles {
+    special_use = \\All
+  }
 """
 
 
-def why_not() -> str:
+def why_not(*, pop3: bool = False) -> str:
     """Why Dovecot cannot be started here; "" if it can."""
     if not _BINARY.exists():
         return "needs Debian's dovecot-imapd"
+    if pop3 and not _POP3.exists():
+        return "needs Debian's dovecot-pop3d"
     return "" if os.geteuid() == 0 else "needs root: Dovecot changes its user"
 
 
 class Dovecot:
-    """One instance. ``plain`` and ``tls`` are its ports; ``ca`` is its certificate, as PEM."""
+    """One instance. ``plain`` and ``tls`` are its ports, ``pop3`` and ``pop3s`` those of POP3; ``ca`` is its
+    certificate, as PEM."""
 
     def __init__(
         self,
@@ -64,7 +71,7 @@ class Dovecot:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         folder.chmod(0o755)
-        self.plain, self.tls = free_port(), free_port()
+        self.plain, self.tls, self.pop3, self.pop3s = free_port(), free_port(), free_port(), free_port()
         certificate, key = ensure_certificate(folder / "tls", "localhost")
         self.ca = certificate.read_text()
         (folder / "mail").mkdir(exist_ok=True)
@@ -77,7 +84,7 @@ class Dovecot:
 base_dir = {folder}/run
 state_dir = {folder}/state
 log_path = {folder}/log
-protocols = imap
+protocols = imap{" pop3" if _POP3.exists() else ""}
 ssl = yes
 ssl_cert = <{certificate}
 ssl_key = <{key}
@@ -120,6 +127,7 @@ service imap-login {{
     ssl = yes
   }}
 }}
+{self._pop3_login() if _POP3.exists() else ""}
 service anvil {{
   unix_listener anvil-auth-penalty {{
     mode = 0
@@ -172,6 +180,12 @@ service anvil {{
             name = f"{1_700_000_000 + number}.M{number}P1.test,S={len(message)}:2,"
             (folder / "cur" / name).write_bytes(message)
         subprocess.run(["chown", "-R", "nobody", str(root)], check=True, timeout=120)
+
+    def _pop3_login(self) -> str:
+        return (
+            f"service pop3-login {{\n  inet_listener pop3 {{\n    port = {self.pop3}\n  }}\n"
+            f"  inet_listener pop3s {{\n    port = {self.pop3s}\n    ssl = yes\n  }}\n}}"
+        )
 
     def _oauth(self, tokens: str) -> str:
         settings = self.folder / "oauth2.conf.ext"

@@ -214,8 +214,8 @@ class Product:
         assert self.stop() == 0, self.log_end()
 
     def processes(self) -> dict[str, list[int]]:
-        """The process ids of each part: supervisor, agent, archiver, projector, replicator, rclone, web,
-        gateway 0 …, pop3 0 …, extract."""
+        """The process ids of each part: supervisor, agent, archiver, projector, replicator, collector, rclone,
+        web, gateway 0 …, pop3 0 …, extract."""
         found: dict[str, list[int]] = {}
         if self._serve is None:
             return found
@@ -378,4 +378,4 @@ def _part(words: list[str]) -> str:
             return part
     if "rcd" in words:
         return "rclone"
-    return next((part for part in ("archiver", "projector", "replicator") if part in words), "")
+    return next((part for part in ("archiver", "projector", "replicator", "collector") if part in words), "")

@@ -475,7 +475,7 @@ READABLE = {
     "settings.db": {
         "position": {"head", "volume"}, "user": {"id", "state", "origin"}, "address": {"user_id", "lookup"},
         "grant": {"user_id", "role", "granted_by"}, "grant_request": {"id", "user_id", "role", "asked_by"},
-        "invitation": {"code_hash", "user_id"},
+        "invitation": {"code_hash", "user_id"}, "access": {"user_id", "archive", "opened_by"},
         "mailbox": {"id", "address", "state", "unknown", "networks", "aliases", "catch_all"},
         "door": {"address", "mailbox"}, "erased": {"record", "mailbox"}, "timestamping": set(),
         "certificate": set(), "watch": {"mailbox", "rule"}, "notifying": set(), "metrics_token": {"token_hash"},
@@ -486,6 +486,7 @@ READABLE = {
     "catalogue.db": {
         "meta": {"key"}, "volume": {"path"}, "message": {"id"}, "record": {"id", "mailbox", "content"},
         "ownership": {"archive"}, "participation": {"address", "domain"},
+        "folder": {"id", "archive", "role", "path"}, "place": {"record"},  # paths are for ``read_folders``
     },
 }  # fmt: skip
 """What of each table is text or bytes and not encrypted; numbers are readable everywhere."""
@@ -530,14 +531,47 @@ def catalogue_numbers(path: Path) -> dict[str, int]:
         return dict(database.execute("SELECT key, value FROM meta"))
 
 
+def read_folders(path: Path, keyring: dict, log: list[dict] | None) -> int:
+    """The number of places, each of which the log has, where all of it is here; every folder's path opens, and its id
+    is made of it."""
+    cipher, hashing = AESGCM(purpose_key(keyring, "catalogue-folders")), purpose_key(keyring, "catalogue-lookup")
+    with database_at(path) as database:
+        folders = {n: row for n, *row in database.execute("SELECT n, id, archive, parent, path FROM folder")}
+        lain = "SELECT place.record, folder.id FROM place JOIN folder ON folder.n = place.folder"
+        places = set(database.execute(lain))
+    paths = {n: unpack(cipher.decrypt(sealed[:12], sealed[12:], own)) for n, (own, _, _, sealed) in folders.items()}
+    used = set()
+    for n, (own, archive, parent, _) in folders.items():
+        need(own == folder_id(hashing, archive, paths[n]), f"folder {n}: id")
+        need((paths[parent] if parent else []) == paths[n][:-1] if len(paths[n]) > 1 else parent is None, f"folder {n}")
+        used.add(parent)
+    if log is not None:
+        said = {(one["record"], folder_id(hashing, one["archive"], shallow(one["folder"]))) for one in log}
+        need(places <= said, "a place that the log has not")
+    filled = {folder for _, folder in places}
+    need(all(row[0] in filled or n in used for n, row in folders.items()), "a folder without anything in it")
+    return len(places)
+
+
+def shallow(path: list[str]) -> list[str]:
+    return path if len(path) <= 32 else [*path[:31], "/".join(path[31:])]
+
+
+def folder_id(key: bytes, archive: str, path: list[str]) -> bytes:
+    names = [one.encode() for one in (archive, *path)]
+    told = b"folder\x00" + b"".join(len(one).to_bytes(4, "big") + one for one in names)
+    return hmac.new(key, told, hashlib.sha256).digest()[:16]
+
+
 # -- the search index -------------------------------------------------------------------------------------------------
 
 TANTIVY_FILE = re.compile(r"[0-9a-f]{32}\.(idx|pos|term|store|fast|fieldnorm|\d+\.del)")
 
 
-def read_projection(folder: Path, keyring: dict) -> int:
-    """One generation; the number of documents in its index."""
+def read_projection(folder: Path, keyring: dict, log: list[dict] | None) -> int:
+    """One generation; the number of documents in its index. ``log`` are the places that the log has."""
     read_database(folder / "catalogue.db", keyring)
+    read_folders(folder / "catalogue.db", keyring, log)
     numbers = catalogue_numbers(folder / "catalogue.db")
     documents = 0
     for shard in sorted((folder / "index").iterdir()) if (folder / "index").exists() else ():
@@ -554,7 +588,7 @@ def read_shard(shard: Path, keyring: dict, numbers: dict[str, int]) -> int:
     key = purpose_key(keyring, "index")
     manifest = unpack(read_sealed((shard / "manifest").read_bytes(), key, place + b"manifest"))
     version, mark, sequence, documents, oldest, newest, archives, meta, packs, threads = manifest
-    need(version == 1 and re.fullmatch(r"[0-9a-f]{32}", mark), "manifest's version or mark")
+    need(version == 2 and re.fullmatch(r"[0-9a-f]{32}", mark), "manifest's version or mark")
     need(sequence <= numbers["change"] and oldest <= newest and len(threads) % 4 == 0, "manifest's numbers")
     need(all(isinstance(one, str) for one in archives), "manifest's archives")
     segments = {one["segment_id"].replace("-", "") for one in json.loads(meta)["segments"]}
@@ -600,17 +634,39 @@ def read_folder(data: Path, kind: str, secret: bytes, mailbox_secrets: Sequence[
         for own in mailbox_secrets if bytes.fromhex(name) not in keyring["mailboxes"] else ():
             with contextlib.suppress(InvalidTag, FormatError):
                 keyring["mailboxes"][bytes.fromhex(name)] = mailbox_private(raw, bytes.fromhex(name), own)
-    found = read_volumes(data / "volumes", keyring)
+    places: list[dict] = []
+    found = read_volumes(data / "volumes", keyring, places)
     if (data / "settings.db").exists():
         found["settings"] = read_database(data / "settings.db", keyring)
     if (data / "projections").exists():
         generations = sorted((data / "projections").glob("[0-9]*"))
-        found["documents"] = sum(read_projection(folder, keyring) for folder in generations)
+        elsewhere = (data / "volumes" / "absent").exists()
+        log = None if elsewhere else places
+        found["documents"] = sum(read_projection(folder, keyring, log) for folder in generations)
     return found
 
 
-def read_volumes(folder: Path, keyring: dict) -> dict:
-    """Open every byte of the volumes, archive volumes and seals below ``folder``."""
+IMPORTS = (1).to_bytes(16, "big")
+PLACE = {
+    "record": bytes, "archive": str, "folder": list, "role": str, "profile": str, "account": str, "item": str,
+    "flags": list, "at": int,
+}  # fmt: skip
+
+
+def read_places(original: bytes) -> list[dict]:
+    places = unpack(original)
+    need(isinstance(places, list) and places, "an array of places")
+    for place in places:
+        need(isinstance(place, dict) and set(place) == set(PLACE), "members of a place")
+        need(all(isinstance(place[name], kind) for name, kind in PLACE.items()), "values of a place")
+        need(len(place["record"]) == 16, "the record of a place")
+        need(all(isinstance(one, str) for one in (*place["folder"], *place["flags"])), "texts of a place")
+    return places
+
+
+def read_volumes(folder: Path, keyring: dict, places: list[dict] | None = None) -> dict:
+    """Open every byte of the volumes, archive volumes and seals below ``folder``. ``places`` gets those that are told
+    of fetched mail."""
     volumes, seals, covered, absent = {}, [], 0, {}
     for path in sorted(folder.rglob("*")):
         if path.is_dir() or path.suffix == ".new":
@@ -666,10 +722,11 @@ def read_volumes(folder: Path, keyring: dict) -> dict:
             need(path in volumes, f"{path}: missing")
             check_seal(seal, path, *volumes[path])
     need(all(name in by_path for name in volumes if name.endswith(".mka")), "an archive volume without a seal")
-    found = {}
+    found, types = {}, {}
     for name, (_, volume) in volumes.items():
         if name.endswith(".mkv"):
             found.update({(name, record["offset"]): record["original"] for record in volume["records"]})
+            types.update({(name, record["offset"]): record["type"] for record in volume["records"]})
             continue
         mailbox, kind = name[:33], name[33:35]
         compacted = {one["sequence"]: one for path, (_, one) in volumes.items() if path.startswith(f"{mailbox}c0-")}
@@ -683,7 +740,11 @@ def read_volumes(folder: Path, keyring: dict) -> dict:
                 f"{name}: what it says of {one['volume']}",
             )  # fmt: skip
         found.update(originals(compacted, volume, kind))
+        types.update({(one["volume"], r["offsets"]): r["type"] for one in volume["replaces"] for r in one["rows"]})
     check_headers(volumes, away)
+    if places is not None:
+        fetched = (one for one in sorted(found) if types[one] == 4 and one[0].startswith(IMPORTS.hex()))
+        places.extend(place for one in fetched for place in read_places(found[one]))
     torn = sum(volume["torn"] for _, volume in volumes.values())
     return {
         "volumes": len(volumes), "records": len(found), "seals": len(read), "bytes": covered, "torn": torn,

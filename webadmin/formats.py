@@ -189,6 +189,18 @@ def coded(text: str) -> Markup:
     )
 
 
+def folder_name(path: Sequence[str]) -> str:
+    """What a folder is called by itself."""
+    if not path:
+        return "No folder"
+    return "Inbox" if len(path) == 1 and path[0].upper() == "INBOX" else path[-1] or "no name"
+
+
+def folder_path(path: Sequence[str]) -> str:
+    """A folder with those that it is in: ``Inbox / Projects``."""
+    return " / ".join((folder_name(path[:1]), *path[1:]))
+
+
 FILTERS: dict[str, Callable[..., Any]] = {
     "size": size,
     "number": number,
@@ -207,4 +219,6 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "advice": advice,
     "coded": coded,
     "plus": quote_plus,
+    "folder_name": folder_name,
+    "folder_path": folder_path,
 }

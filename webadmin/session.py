@@ -35,6 +35,12 @@ class Visit:
         """Whether to look in all archives: asked for, and the caller is an active auditor."""
         return wanted and self.caller.content_roles
 
+    def whose(self, wanted: str) -> str:
+        """Which other archive to look in, by its id, or ``api.ALL``: asked for and open to the caller. Empty for their
+        own."""
+        open_ = {one.id for one in self.caller.opened}
+        return wanted if wanted in open_ or (wanted == api.ALL and open_) else ""
+
 
 def archive_of(connection: ASGIConnection[Any, Any, Any, Any]) -> ArchiveClient:
     """The application's client of the archiver."""

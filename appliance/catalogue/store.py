@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 from sqlalchemy import (
@@ -24,15 +24,20 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.sqlite import insert as upsert
 
+from appliance.catalogue import placing
 from appliance.catalogue import tables as t
+from appliance.catalogue.placing import FolderRow, Placed, slices
 from appliance.files import FILES, Files
+from appliance.mail.places import IMPORTS_MAILBOX
 from appliance.sqlite import migrate, open_database
 
-NEWEST_REVISION = "0002"
+NEWEST_REVISION = "0003"
 UNASSIGNED = "unassigned"
 """The archive of mail that belongs to no known user."""
 
-_SLICE = 500  # values in one IN (...)
+ArchivesOf: TypeAlias = Callable[[Sequence[tuple[bytes, bytes]], int, bytes, frozenset[str]], frozenset[str]]
+"""Whose a record is: from its (address, domain) pairs of keyed hashes, its time of receipt, its mailbox, and the
+archives in whose folders it lay."""
 
 
 class Projected(msgspec.Struct, frozen=True):
@@ -78,6 +83,13 @@ class Changed(msgspec.Struct, frozen=True):
     change: int
     shard: int
     created: bool = False
+
+
+class VolumeSums(msgspec.Struct, frozen=True):
+    """What of a volume's records the catalogue has: messages, and places."""
+
+    records: int = 0
+    places: int = 0
 
 
 class Counts(msgspec.Struct, frozen=True):
@@ -174,6 +186,21 @@ class Catalogue:
             [_record(row, frozenset(archives[n])) for n, row in records.items()],
         )
 
+    def archives_of_messages(self, ids: Sequence[bytes]) -> dict[bytes, frozenset[str]]:
+        """Whose each of these messages (by id) is; those that are not there are left out."""
+        found: dict[bytes, set[str]] = {}
+        with self._engine.connect() as connection:
+            for part in slices(ids):
+                rows = connection.execute(
+                    select(t.message.c.id, t.ownership.c.archive)
+                    .select_from(t.message.join(t.record).join(t.ownership))
+                    .where(t.message.c.id.in_(part))
+                    .distinct()
+                )
+                for id, archive in rows:
+                    found.setdefault(id, set()).add(archive)
+        return {id: frozenset(archives) for id, archives in found.items()}
+
     def records_of_many(self, numbers: Sequence[int]) -> dict[int, list[RecordRow]]:
         """The records of each of these messages (by ``n``)."""
         with self._engine.connect() as connection:
@@ -230,13 +257,15 @@ class Catalogue:
         with self._engine.connect() as connection:
             return connection.execute(select(func.max(t.record.c.received_at))).scalar()
 
-    def volume_sums(self) -> dict[str, int]:
+    def volume_sums(self) -> dict[str, VolumeSums]:
         """How many records of each volume (by its path) there are."""
         with self._engine.connect() as connection:
             rows = connection.execute(
-                select(t.volume.c.path, func.count()).select_from(t.record.join(t.volume)).group_by(t.volume.c.id)
+                select(t.volume.c.path, func.count(t.record.c.n), t.volume.c.places)
+                .select_from(t.volume.outerjoin(t.record))
+                .group_by(t.volume.c.id)
             )
-            return {path: records for path, records in rows}  # noqa: C416 - a Row is no tuple to dict's type
+            return {path: VolumeSums(records, places) for path, records, places in rows}
 
     def cursors_and_sums(self) -> tuple[dict[str, tuple[int, bool]], dict[bytes, tuple[int, int, int, int]]]:
         """``cursors``, and for each mailbox: records, bytes as received, times of the oldest and the newest
@@ -265,6 +294,33 @@ class Catalogue:
                 .group_by(t.ownership.c.archive)
             )
             return {row[0]: row[1] for row in rows}
+
+    # -- folders ----------------------------------------------------------------------------------------------
+
+    def folders_of_messages(self, numbers: Sequence[int]) -> dict[int, list[tuple[str, bytes]]]:
+        """Archive and id of each folder that each of these messages (by ``n``) lay in; none for most."""
+        with self._engine.connect() as connection:
+            return placing.of_messages(connection, numbers)
+
+    def folders_of_records(self, records: Sequence[bytes]) -> list[FolderRow]:
+        """The folders that these records (by id) lay in, without numbers of messages."""
+        with self._engine.connect() as connection:
+            return placing.of_records(connection, records)
+
+    def folders(self, archives: Collection[str]) -> list[FolderRow]:
+        """All folders of these archives, with how many messages lay in each; none before the one that it is in."""
+        with self._engine.connect() as connection:
+            return placing.of_archives(connection, archives)
+
+    def folder(self, id: bytes) -> FolderRow | None:
+        """The folder with that id, without its number of messages."""
+        with self._engine.connect() as connection:
+            return placing.by_id(connection, id)
+
+    def folder_with_those_in(self, folder: FolderRow) -> tuple[bytes, ...]:
+        """The ids of a folder and of all that are in it."""
+        with self._engine.connect() as connection:
+            return placing.with_those_in(connection, folder.n)
 
 
 class CatalogueWriter:
@@ -322,6 +378,9 @@ class CatalogueWriter:
                 for address, where in dict(one.addresses).items()
             ],
         )
+        placing.link(
+            self._connection, {one.record_id: messages[one.message] for one in new if one.mailbox == IMPORTS_MAILBOX}
+        )
         created = set(fresh)
         return self._renumber(
             [
@@ -330,10 +389,30 @@ class CatalogueWriter:
             ]
         )
 
-    def move_cursor(self, volume: str, offset: int, *, finished: bool) -> None:
-        """Remember how far a volume has been projected."""
+    def place(self, placed: Sequence[Placed], archives_of: ArchivesOf) -> list[Changed]:
+        """Add places; those that are there already are left. Returns the messages that are in further folders now.
+
+        Places of records that are not there yet wait for them; see ``archives_by_places``.
+        """
+        records = placing.put(self._connection, placed)
+        self._own_anew(records, archives_of)
+        messages: set[int] = set()
+        for part in slices(records):
+            messages.update(
+                self._connection.execute(select(t.record.c.message).where(t.record.c.n.in_(part))).scalars()
+            )
+        return self._renumber(self._messages(messages))
+
+    def archives_by_places(self, records: Iterable[bytes]) -> dict[bytes, frozenset[str]]:
+        """In whose folders these records (by id) lay, as far as that is known before they are added."""
+        return placing.archives_by_record_id(self._connection, records)
+
+    def move_cursor(self, volume: str, offset: int, *, finished: bool, places: int = 0) -> None:
+        """Remember how far a volume has been projected; it has passed ``places`` more records of type place."""
         self._connection.execute(
-            update(t.volume).where(t.volume.c.id == self._volume(volume)).values(cursor=offset, finished=finished)
+            update(t.volume)
+            .where(t.volume.c.id == self._volume(volume))
+            .values(cursor=offset, finished=finished, places=t.volume.c.places + places)
         )
 
     def set_value(self, key: str, value: int) -> None:
@@ -360,18 +439,14 @@ class CatalogueWriter:
             ).scalars()
         )
 
-    def reassign(
-        self,
-        records: Sequence[int],
-        archives_of: Callable[[Sequence[tuple[bytes, bytes]], int, bytes], frozenset[str]],
-    ) -> list[Changed]:
-        """Work out anew whose these records are.
+    def reassign(self, records: Sequence[int], archives_of: ArchivesOf) -> list[Changed]:
+        """Work out anew whose these records (by ``n``) are. Returns the messages whose owners changed."""
+        return self._renumber(self._messages(self._own_anew(records, archives_of)))
 
-        ``archives_of`` gets the record's (address, domain) pairs of keyed hashes, its time of receipt and its
-        mailbox. Returns the messages whose owners changed.
-        """
+    def _own_anew(self, records: Sequence[int], archives_of: ArchivesOf) -> set[int]:
+        """The messages (by ``n``) whose owners changed."""
         touched: set[int] = set()
-        for part in _slices(records):
+        for part in slices(records):
             people: dict[int, list[tuple[bytes, bytes]]] = {n: [] for n in part}
             for n, address, where in self._connection.execute(
                 select(t.participation.c.record, t.participation.c.address, t.participation.c.domain).where(
@@ -380,41 +455,45 @@ class CatalogueWriter:
             ):
                 people[n].append((address, where))
             before = _archives(self._connection, part)
+            placed = placing.archives_by_record(self._connection, part)
             for n, message, received_at, mailbox in self._connection.execute(
                 select(t.record.c.n, t.record.c.message, t.record.c.received_at, t.record.c.mailbox).where(
                     t.record.c.n.in_(part)
                 )
             ).all():
-                archives = archives_of(people[n], received_at, mailbox)
+                archives = archives_of(people[n], received_at, mailbox, placed.get(n, frozenset()))
                 if archives == before.get(n, frozenset()):
                     continue
                 self._connection.execute(delete(t.ownership).where(t.ownership.c.record == n))
                 self._own(n, archives)
                 touched.add(message)
+        return touched
+
+    def _messages(self, numbers: Collection[int]) -> list[Changed]:
         changed = []
-        for part in _slices(sorted(touched)):
+        for part in slices(sorted(numbers)):
             rows = self._connection.execute(
                 select(t.message.c.n, t.message.c.id, t.message.c.shard).where(t.message.c.n.in_(part))
             )
             changed += [Changed(n, id_.hex(), 0, shard) for n, id_, shard in rows]
-        return self._renumber(changed)
+        return changed
 
     def _present(self, record_ids: Iterable[bytes]) -> set[bytes]:
         found: set[bytes] = set()
-        for part in _slices(list(record_ids)):
+        for part in slices(list(record_ids)):
             found.update(self._connection.execute(select(t.record.c.id).where(t.record.c.id.in_(part))).scalars())
         return found
 
     def _numbers_of(self, messages: Iterable[bytes]) -> dict[bytes, int]:
         found: dict[bytes, int] = {}
-        for part in _slices(list(messages)):
+        for part in slices(list(messages)):
             rows = self._connection.execute(select(t.message.c.id, t.message.c.n).where(t.message.c.id.in_(part)))
             found.update({row.id: row.n for row in rows})
         return found
 
     def _shards_of(self, messages: Iterable[int]) -> dict[int, int]:
         found: dict[int, int] = {}
-        for part in _slices(list(messages)):
+        for part in slices(list(messages)):
             rows = self._connection.execute(select(t.message.c.n, t.message.c.shard).where(t.message.c.n.in_(part)))
             found.update({row.n: row.shard for row in rows})
         return found
@@ -460,14 +539,9 @@ def _key(primary_key: object) -> int:
     return int(primary_key[0])  # type: ignore[index]
 
 
-def _slices(values: Sequence[int] | Sequence[bytes]) -> Iterator[list]:  # type: ignore[type-arg]
-    for start in range(0, len(values), _SLICE):
-        yield list(values[start : start + _SLICE])
-
-
 def _archives(connection: Connection, records: Sequence[int]) -> dict[int, frozenset[str]]:
     found: dict[int, set[str]] = {}
-    for part in _slices(records):
+    for part in slices(records):
         for n, archive in connection.execute(
             select(t.ownership.c.record, t.ownership.c.archive).where(t.ownership.c.record.in_(part))
         ):
@@ -477,7 +551,7 @@ def _archives(connection: Connection, records: Sequence[int]) -> dict[int, froze
 
 def _records(connection: Connection, messages: Sequence[int]) -> dict[int, list[RecordRow]]:
     found: dict[int, list[RecordRow]] = {n: [] for n in messages}
-    for part in _slices(messages):
+    for part in slices(messages):
         rows = connection.execute(
             select(t.record, t.volume.c.path)
             .select_from(t.record.join(t.volume))

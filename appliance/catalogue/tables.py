@@ -1,7 +1,7 @@
 """The tables of the catalogue: which records there are, which message each is a form of, and whose they are.
 
 It is a projection of the log, made anew by ``mailkeep rebuild``. Nothing in it can be read as mail: addresses and
-contents appear as keyed hashes only, what is displayed lives in the index.
+contents appear as keyed hashes only, folders' paths are encrypted, what is displayed lives in the index.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ volume = Table(
     Column("path", String, unique=True, nullable=False),  # relative to volumes/
     Column("cursor", Integer, nullable=False),  # offset behind the last projected record
     Column("finished", Boolean, nullable=False),  # closed and projected to its end
+    Column("places", Integer, nullable=False, server_default="0"),  # records of type place before the cursor
 )  # fmt: skip
 
 message = Table(
@@ -76,3 +77,25 @@ participation = Table(
 )  # fmt: skip
 """Every address that would make its holder an owner of the record: by it late users receive their mail."""
 Index("participation_record", participation.c.record)
+
+folder = Table(
+    "folder", Base.metadata,
+    Column("n", Integer, primary_key=True),
+    Column("id", LargeBinary, unique=True, nullable=False),  # keyed hash of archive and path, 16 bytes
+    Column("archive", String, index=True, nullable=False),
+    Column("parent", ForeignKey("folder.n"), index=True),  # the folder that it is in
+    Column("path", LargeBinary, nullable=False),  # sealed, see FolderNames
+    Column("role", String, nullable=False),  # as in mail.folders.Role
+    Column("role_at", Integer, nullable=False),  # when it was found to have that role, microseconds
+)  # fmt: skip
+"""Folders of fetched mail, and those that they are in, each in one archive."""
+
+place = Table(
+    "place", Base.metadata,
+    Column("record", LargeBinary, primary_key=True),  # 16 bytes
+    Column("folder", ForeignKey("folder.n"), primary_key=True),
+    Column("message", ForeignKey("message.n"), index=True),  # once the record is there
+    sqlite_with_rowid=False,
+)  # fmt: skip
+"""Which records lay in which folders. A place may be known before its record is."""
+Index("place_folder", place.c.folder, place.c.message)

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import click
 
 from appliance.cli.following import follow
-from appliance.cli.options import read_options
-from appliance.cli.output import errors_in_words, moment, say, table, with_json
+from appliance.cli.options import given, read_options
+from appliance.cli.output import describe, errors_in_words, moment, say, table, tested, with_json
 from appliance.cli.state import State
 from appliance.directory.kinds import KINDS
 from appliance.services import api
@@ -48,7 +48,7 @@ def directory_add(
     """
     with state.box() as box:
         made = box.call(
-            "directory_add", api.DirectoryInfo, name=name, kind=kind, options=read_options(options), **_given(settings)
+            "directory_add", api.DirectoryInfo, name=name, kind=kind, options=read_options(options), **given(settings)
         )
     if as_json:
         return say(made)
@@ -71,7 +71,7 @@ def directory_change(state: State, /, name: str, options: tuple[str, ...], as_js
     """Change what is given; KEY= takes an option away."""
     with state.box() as box:
         made = box.call(
-            "directory_change", api.DirectoryInfo, name=name, options=read_options(options), **_given(settings)
+            "directory_change", api.DirectoryInfo, name=name, options=read_options(options), **given(settings)
         )
     say(made) if as_json else click.echo(f"“{name}” is changed.")
 
@@ -118,10 +118,7 @@ def directory_list(state: State, as_json: bool) -> None:
 def directory_kinds() -> None:
     """Show the kinds of directories and what each needs."""
     for one in KINDS:
-        click.echo(f"{one.kind}: {one.title}\n  {one.help}")
-        for field in one.fields:
-            needed = " (needed)" if field.required else ""
-            click.echo(f"    {field.key}=…{needed}  {field.label}. {field.help}".rstrip())
+        describe(one.kind, one.title, one.help, one.fields)
 
 
 @directory.command("test")
@@ -133,12 +130,7 @@ def directory_test(state: State, name: str, as_json: bool) -> None:
     """Try everything that a synchronisation needs, and change nothing. Exit code 0 only if all is well."""
     with state.box() as box:
         found = box.call("directory_test", tuple[api.DirectoryCheck, ...], name=name)
-    if as_json:
-        say(found)
-    else:
-        for one in found:
-            click.echo(f"{one.state.upper():<9}{one.what}: {one.text}")
-    sys.exit(1 if any(one.state == "problem" for one in found) else 0)
+    tested(found, as_json)
 
 
 @directory.command("sync")
@@ -166,10 +158,6 @@ def _next(one: api.DirectoryInfo) -> str:
     if one.next_at is not None:
         return moment(one.next_at)
     return "after the first time" if one.interval else "by hand"
-
-
-def _given(settings: dict[str, object]) -> dict[str, object]:
-    return {name: value for name, value in settings.items() if value is not None}
 
 
 def _tell(steps: Sequence[api.DirectoryStep]) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import click
 import msgspec
 
+from appliance.cli.options import given
 from appliance.cli.output import errors_in_words, moment, say, table, with_json
 from appliance.cli.state import State
 from appliance.errors import UsageError
@@ -55,7 +56,7 @@ def mailbox() -> None:
 def mailbox_create(state: State, /, as_json: bool, **values: Any) -> None:
     """Create a mailbox. Its password is shown once."""
     with state.box() as box:
-        made = box.call("mailbox_create", api.MailboxCreated, **_given(values))
+        made = box.call("mailbox_create", api.MailboxCreated, **given(values))
     if as_json:
         return say({**msgspec.to_builtins(made.mailbox), "password": made.password})
     click.echo(f"Send mail to {made.mailbox.address}.\n")
@@ -149,7 +150,7 @@ def mailbox_change(
             "mailbox_change",
             api.MailboxInfo,
             id=info.id,
-            **_given({**values, "address": new_address}),
+            **given({**values, "address": new_address}),
         )
     if as_json:
         return say(changed)
@@ -265,11 +266,6 @@ def find_mailbox(box: RunningBox | OwnBox, address: str) -> api.MailboxInfo:
         if one.address == address.lower():
             return one
     raise UsageError(f"There is no mailbox with the address {address}.")
-
-
-def _given(values: dict[str, Any]) -> dict[str, Any]:
-    """The values that were given on the command line."""
-    return {name: value for name, value in values.items() if value is not None and value != ()}
 
 
 def _changed(before: Iterable[str], added: Iterable[str], removed: Iterable[str]) -> list[str]:

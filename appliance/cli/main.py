@@ -18,10 +18,12 @@ from appliance.cli.compacting import compact
 from appliance.cli.console import console
 from appliance.cli.directories import directory
 from appliance.cli.doctor import doctor
+from appliance.cli.folders import folder_id, folders
 from appliance.cli.keys import lock, slot, unlock
 from appliance.cli.mailboxes import mailbox
 from appliance.cli.notifying import metrics, notify, support_bundle
 from appliance.cli.output import errors_in_words, iso, moment, say, table, with_json
+from appliance.cli.profiles import profile
 from appliance.cli.proofs import proof, timestamp, verify
 from appliance.cli.recovery_key import require_same, show_recovery_key, type_back
 from appliance.cli.remotes import remote, replica, replicate
@@ -117,6 +119,8 @@ def serve(
 main.add_command(mailbox)
 main.add_command(user)
 main.add_command(directory)
+main.add_command(profile)
+main.add_command(folders)
 main.add_command(lock)
 main.add_command(unlock)
 main.add_command(slot)
@@ -143,6 +147,8 @@ main.add_command(setup)
 @main.command(cls=QueryCommand)
 @click.argument("query")
 @click.option("--user", default="", help="See what this user sees.")
+@click.option("--folder", default="", help="Only what lay in this folder of the user's, such as Projects/2026.")
+@click.option("--below", is_flag=True, help="And in the folders in it.")
 @click.option("--limit", type=click.IntRange(min=0), default=25, show_default=True)
 @click.option("--offset", type=click.IntRange(min=0), default=0)
 @click.option("--sort", type=click.Choice(["date", "date-asc", "relevance"]), default="date", show_default=True)
@@ -150,10 +156,16 @@ main.add_command(setup)
 @with_json
 @click.pass_obj
 @errors_in_words
-def search(state: State, query: str, user: str, limit: int, offset: int, sort: str, reason: str, as_json: bool) -> None:
+def search(
+    state: State, query: str, user: str, folder: str, below: bool, limit: int, offset: int, sort: str, reason: str,
+    as_json: bool,
+) -> None:  # fmt: skip
     """Search all archives and the unassigned mail, or with --user one person's view. Audited. * finds everything."""
     with state.box() as box:
-        page = search_pages(box, offset=offset, limit=limit, query=query, user=user, sort=sort, reason=reason)
+        kept = {"folder": folder_id(box, user, folder), "below": below} if folder else {}
+        page = search_pages(
+            box, offset=offset, limit=limit, query=query, user=user, sort=sort, reason=reason, **kept
+        )  # fmt: skip
     if as_json:
         return say(
             {

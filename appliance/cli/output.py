@@ -7,15 +7,35 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from functools import wraps
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, Protocol, TypeVar
 
 import click
 import msgspec
 
 from appliance.errors import MailkeepError
+from appliance.fields import Field
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+
+class Check(Protocol):
+    """One thing that a test looked at."""
+
+    @property
+    def what(self) -> str:
+        """In a word or two."""
+        ...
+
+    @property
+    def state(self) -> str:
+        """ok, warning or problem."""
+        ...
+
+    @property
+    def text(self) -> str:
+        """In a sentence."""
+        ...
 
 
 def with_json(function: Callable[..., T]) -> Callable[..., T]:
@@ -55,6 +75,24 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     widths = [max(len(line[column]) for line in lines) for column in range(len(heads))]
     for line in lines:
         print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+def describe(name: str, title: str, help: str, fields: Iterable[Field]) -> None:
+    """Say what a kind of thing outside is, and what it asks for."""
+    click.echo(f"{name}: {title}\n  {help}")
+    for field in fields:
+        needed = " (needed)" if field.required else ""
+        click.echo(f"    {field.key}=…{needed}  {field.label}. {field.help}".rstrip())
+
+
+def tested(found: Sequence[Check], as_json: bool) -> None:
+    """Say what a test found, and end with exit code 0 only if nothing is a problem."""
+    if as_json:
+        say(found)
+    else:
+        for one in found:
+            click.echo(f"{one.state.upper():<9}{one.what}: {one.text}")
+    sys.exit(1 if any(one.state == "problem" for one in found) else 0)
 
 
 def moment(seconds: int | None) -> str:

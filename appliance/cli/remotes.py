@@ -9,8 +9,8 @@ from collections.abc import Sequence
 import click
 
 from appliance.cli.following import Box, show
-from appliance.cli.options import read_options
-from appliance.cli.output import errors_in_words, moment, say, table, with_json
+from appliance.cli.options import given, read_options
+from appliance.cli.output import describe, errors_in_words, moment, say, table, with_json
 from appliance.cli.state import State
 from appliance.cloud.backends import BACKENDS
 from appliance.errors import UsageError
@@ -59,11 +59,11 @@ def remote_add(
     the list of processes comes as KEY=@FILE, or as KEY=- from a line of standard input. `mailkeep remote types` shows
     what the usual types need.
     """
-    given = read_options(options)
-    path = given.pop("path", "")
+    values = read_options(options)
+    path = values.pop("path", "")
     with state.box() as box:
         made = box.call(
-            "remote_add", api.RemoteInfo, name=name, type=type_, options=given, path=path, **_given(settings)
+            "remote_add", api.RemoteInfo, name=name, type=type_, options=values, path=path, **given(settings)
         )
     if as_json:
         return say(made)
@@ -86,11 +86,11 @@ def remote_change(
     state: State, /, name: str, options: tuple[str, ...], paused: bool | None, as_json: bool, **settings: object
 ) -> None:
     """Change what is given; KEY= takes an option away."""
-    given = read_options(options)
-    path = given.pop("path", None)
+    values = read_options(options)
+    path = values.pop("path", None)
     with state.box() as box:
         made = box.call(
-            "remote_change", api.RemoteInfo, name=name, options=given, path=path, paused=paused, **_given(settings)
+            "remote_change", api.RemoteInfo, name=name, options=values, path=path, paused=paused, **given(settings)
         )
     say(made) if as_json else click.echo(f"“{name}” is changed.")
 
@@ -149,10 +149,7 @@ def remote_list(state: State, as_json: bool) -> None:
 def remote_types() -> None:
     """Show the usual types of remotes and what each needs."""
     for one in BACKENDS:
-        click.echo(f"{one.type}: {one.title}\n  {one.help}")
-        for field in one.fields:
-            needed = " (needed)" if field.required else ""
-            click.echo(f"    {field.key}=…{needed}  {field.label}. {field.help}".rstrip())
+        describe(one.type, one.title, one.help, one.fields)
 
 
 @click.command()
@@ -193,10 +190,6 @@ def replica_verify(state: State, name: str, full: bool, as_json: bool) -> None:
     with state.box() as box:
         runs = _follow(box, box.call("replica_verify_begin", tuple[api.RunInfo, ...], remote=name, full=full))
     _tell(runs, as_json)
-
-
-def _given(settings: dict[str, object]) -> dict[str, object]:
-    return {name: value for name, value in settings.items() if value is not None}
 
 
 def _is_locked(box: Box) -> bool:

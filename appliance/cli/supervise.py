@@ -1,6 +1,6 @@
 """``mailkeep serve``: the whole product in one command, as processes that each can do one thing.
 
-The supervisor starts the key agent, then the archiver, then the projector, the web process, the replicator and a
+The supervisor starts the key agent, then the archiver, then the projector, the web process, replicator, collector and a
 gateway worker a core, and starts again what dies. It holds no keys; a passphrase goes through a pipe to the agent,
 once, and to nobody else: an agent that has to be started again has to be unlocked again, unless the box does that by
 itself.
@@ -136,11 +136,8 @@ class AgentProcess(Process):
         return child
 
 
-class ReplicatorProcess(Process):
-    """The replicator: told of the one credential that is for it, where systemd keeps that."""
-
-    def __init__(self, command: Sequence[str]) -> None:
-        super().__init__("replicator", command)
+class ServiceProcess(Process):
+    """Replicator or collector: told of the one credential that is for it, where systemd keeps that."""
 
     def _environment(self) -> dict[str, str]:
         folder = os.environ.get(CREDENTIALS)
@@ -197,8 +194,9 @@ class Supervisor:
                 for place in listen.redirect
             ),
         ]
-        # Not waited for: mail is received and read whatever is wrong with the way to a remote.
-        self.replicator = ReplicatorProcess([*own, "replicator", "--data", str(data)])
+        # Not waited for: mail is received and read whatever is wrong with the way to a remote, or to a source.
+        self.replicator = ServiceProcess("replicator", [*own, "replicator", "--data", str(data)])
+        self.collector = ServiceProcess("collector", [*own, "collector", "--data", str(data)])
         places = [word for place in listen.smtp for word in ("--smtp", place)]
         self.gateways = [
             Process(f"gateway {n}", [*python, "gateway", "--data", str(data), "--worker", str(n), *places])
@@ -209,7 +207,14 @@ class Supervisor:
 
     @property
     def _all(self) -> list[Process]:
-        return [self.agent, self.archiver, *self.others, self.replicator, *self.gateways, *self.pullers]
+        return [
+            self.agent, self.archiver, *self.others, self.replicator, *self._incoming, *self.pullers
+        ]  # fmt: skip
+
+    @property
+    def _incoming(self) -> list[Process]:
+        """What takes mail in."""
+        return [self.collector, *self.gateways]
 
     def start(self) -> None:
         """Start everything, the key agent first and then the archiver.
@@ -221,7 +226,7 @@ class Supervisor:
         for process in (self.agent, self.archiver):
             process.start()
             self._await(process)
-        for process in (*self.others, self.replicator, *self.gateways, *self.pullers):
+        for process in (*self.others, self.replicator, *self._incoming, *self.pullers):
             process.start()
         for process in self.others:
             self._await(process)
@@ -235,7 +240,7 @@ class Supervisor:
 
     def stop(self) -> None:
         """Stop everything: first what takes mail in, last what others depend on."""
-        for group in (self.gateways + self.pullers, [*self.others, self.replicator], [self.archiver], [self.agent]):
+        for group in (self._incoming + self.pullers, [*self.others, self.replicator], [self.archiver], [self.agent]):
             for process in group:
                 process.terminate()
             deadline = time.monotonic() + STOP_SECONDS

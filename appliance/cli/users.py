@@ -12,6 +12,7 @@ from appliance.cli.output import errors_in_words, moment, say, table, with_json
 from appliance.cli.state import State
 from appliance.errors import UsageError
 from appliance.services import api
+from appliance.services.box import OwnBox, RunningBox
 
 
 @click.group()
@@ -143,3 +144,77 @@ def user_state(state: State, address: str, to_state: str, as_json: bool) -> None
         return say(info)
     click.echo(f"{info.primary} is {info.state}.")
     return None
+
+
+@user.command("open")
+@click.argument("address")
+@click.option("--archive", required=True, help="Whose archive, by an address of that user.")
+@click.option("--reason", required=True, help="Why; it stays in the audit trail.")
+@with_json
+@click.pass_obj
+@errors_in_words
+def user_open(state: State, address: str, archive: str, reason: str, as_json: bool) -> None:
+    """Let a user read another's archive."""
+    with state.box() as box:
+        info = box.call("access_open", api.AccessInfo, **_of(box, address, archive), reason=reason)
+    if as_json:
+        return say(info)
+    click.echo(
+        f"{info.user_address or info.user_name} may read the archive of {_archive(info)}. Each look is recorded."
+    )
+    return None
+
+
+@user.command("close")
+@click.argument("address")
+@click.option("--archive", required=True, help="Whose archive, by an address of that user.")
+@with_json
+@click.pass_obj
+@errors_in_words
+def user_close(state: State, address: str, archive: str, as_json: bool) -> None:
+    """Let a user read another's archive no more, from this moment on."""
+    with state.box() as box:
+        ids = _of(box, address, archive)
+        box.call("access_close", None, **ids)
+    if as_json:
+        return say(ids)
+    click.echo(f"{address} may not read the archive of {archive} any more.")
+    return None
+
+
+@user.command("access")
+@click.argument("address", required=False)
+@with_json
+@click.pass_obj
+@errors_in_words
+def user_access(state: State, address: str | None, as_json: bool) -> None:
+    """List who may read which other archive; with ADDRESS what that user may read, and who may read that user's."""
+    with state.box() as box:
+        if address is None:
+            found = box.call("access_list", tuple[api.AccessInfo, ...])
+        else:
+            id = box.call("user_by_address", api.UserInfo, address=address).id
+            found = box.call("access_list", tuple[api.AccessInfo, ...], user=id)
+            found += box.call("access_list", tuple[api.AccessInfo, ...], whose=id)
+    if as_json:
+        return say(found)
+    table(
+        ("USER", "ARCHIVE", "SINCE", "OPENED BY", "REASON"),
+        (
+            (one.user_address or one.user_name, _archive(one), moment(one.since), one.opened_by, one.reason)
+            for one in found
+        ),
+    )
+    return None
+
+
+def _of(box: RunningBox | OwnBox, address: str, archive: str) -> dict[str, str]:
+    """The ids of a user and of whose archive it is about."""
+    return {
+        "user": box.call("user_by_address", api.UserInfo, address=address).id,
+        "whose": box.call("user_by_address", api.UserInfo, address=archive).id,
+    }
+
+
+def _archive(info: api.AccessInfo) -> str:
+    return info.archive_address or info.archive_name

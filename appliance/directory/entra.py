@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING, Final
 from appliance.directory.base import DirectoryKind
 from appliance.directory.options import listed, truth
 from appliance.fields import Field
-from appliance.vendor.clouds import AUTHORITIES, GRAPHS
+from appliance.vendor.microsoft_options import (
+    AUTHORITY,
+    CERTIFICATE,
+    CLIENT,
+    GRAPH,
+    SECRET,
+    TENANT,
+    application_of,
+    graph_of,
+)
 
 if TYPE_CHECKING:
     from appliance.directory.entra_graph import EntraDirectory
@@ -23,16 +32,10 @@ KIND: Final = DirectoryKind(
     "(GroupMember.Read.All too where groups select, MailboxSettings.Read where shared mailboxes are to be told apart) "
     "and grant admin consent; under Certificates & secrets make a client secret or upload a certificate.",
     (
-        Field("tenant", "Tenant", "Its id or one of its domains, such as contoso.onmicrosoft.com.", required=True),
-        Field("client", "Application (client) id", "On the overview page of the app registration.", required=True),
-        Field("secret", "Client secret", "Its value, not its id.", secret=True),
-        Field(
-            "certificate",
-            "Certificate",
-            "In place of a secret: certificate and RSA key in PEM. On the command line: certificate=@app.pem",
-            secret=True,
-            multiline=True,
-        ),
+        TENANT,
+        CLIENT,
+        SECRET,
+        CERTIFICATE,
         Field(
             "licensed",
             "Licensed only",
@@ -55,20 +58,8 @@ KIND: Final = DirectoryKind(
             "line or separated by ;",
             multiline=True,
         ),
-        Field(
-            "authority",
-            "Authority",
-            "Where the application signs in; default: the world's cloud.",
-            choices=AUTHORITIES,
-            rare=True,
-        ),
-        Field(
-            "graph",
-            "Microsoft Graph",
-            "Of the same cloud as the authority; default: the world's.",
-            choices=GRAPHS,
-            rare=True,
-        ),
+        AUTHORITY,
+        GRAPH,
     ),
 )
 
@@ -81,17 +72,9 @@ def open_directory(
     # Here, not above: what talks to Microsoft takes a second to load, which only who asks it shall wait for.
     from appliance.directory.entra_graph import EntraDirectory
     from appliance.vendor.graph import Graph
-    from appliance.vendor.microsoft import application
-    from appliance.vendor.web import https
 
-    app = application(
-        options.get("tenant", ""),
-        options.get("client", ""),
-        secret=options.get("secret", ""),
-        certificate=options.get("certificate", ""),
-        authority=options.get("authority", ""),
-    )
-    root = https(options.get("graph", "") or GRAPHS[0])
+    app = application_of(options)
+    root = graph_of(options)
     return EntraDirectory(
         app,
         lambda patience: Graph(app, root=root, tls=tls, patience=patience, sleep=sleep),

@@ -11,10 +11,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
 from http import HTTPStatus
-from typing import Final, Literal
+from typing import Final
 
 import msgspec
 
@@ -23,6 +23,7 @@ from appliance.directory.trying import clock, problem, tried
 from appliance.errors import MailkeepError, RemoteDeniedError, UnavailableError, UsageError
 from appliance.language import _, later, ngettext
 from appliance.mail.addresses import domain, local_part, normalise
+from appliance.vendor import findings
 from appliance.vendor.graph import BATCH, Graph
 from appliance.vendor.microsoft import Application
 from appliance.vendor.web import BRIEF, Patience, RefusedError
@@ -37,7 +38,6 @@ _SELECT: Final = "id,displayName,mail,userPrincipalName,proxyAddresses,accountEn
 _USERS = {"$select": _SELECT, "$top": _PAGE}
 _GUID = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
 _DELETED = "/directory/deletedItems/microsoft.graph.user"
-_EXPIRES_SOON = timedelta(days=30)
 
 
 class User(msgspec.Struct, frozen=True, rename="camel"):
@@ -165,19 +165,8 @@ class EntraDirectory:
     def _certificate(self) -> Iterator[Check]:
         if (certificate := self._application.certificate) is None:
             return
-        now, begin, end = datetime.now(UTC), certificate.not_before, certificate.not_after
-        state: Literal["ok", "warning", "problem"] = "problem"
-        if end < now:
-            text = _("The certificate expired on {day}. Make a new one, and upload it to the app registration.")
-        elif begin > now:
-            text = _("The certificate is not valid before {begin}. Is this machine's clock right?")
-        elif end < now + _EXPIRES_SOON:
-            state = "warning"
-            text = _("The certificate expires on {day}. Make a new one in time, and upload it to the app registration.")
-        else:
-            state = "ok"
-            text = _("The certificate is valid until {day}.")
-        yield Check(_("certificate"), state, text.format(day=f"{end:%Y-%m-%d}", begin=f"{begin:%Y-%m-%d}"))
+        state, text = findings.certificate(certificate.not_before, certificate.not_after, datetime.now(UTC))
+        yield Check(_("certificate"), state, text)
 
     def _attempts(self, graph: Graph) -> Iterator[tuple[str, Callable[[], Check]]]:
         some: list[User] = []

@@ -7,10 +7,8 @@ from collections.abc import Callable, Iterable, Iterator
 from appliance.directory.base import Check
 from appliance.errors import MailkeepError, UnavailableError
 from appliance.framing import error_of, failure_of
-from appliance.language import _, ngettext
-
-SKEW = 300.0
-"""Seconds that clocks may differ by before what is signed, or a token, is refused."""
+from appliance.language import _
+from appliance.vendor import findings
 
 
 def tried(attempts: Iterable[tuple[str, Callable[[], Check]]]) -> Iterator[Check]:
@@ -37,19 +35,5 @@ def in_words(error: MailkeepError) -> str:
 
 def clock(skew: float | None, whose: str) -> Iterator[Check]:
     """A warning where the clock of ``whose`` is ``skew`` seconds, and so too far, ahead of ours."""
-    if skew is None or abs(skew) <= SKEW:
-        return
-    minutes = round(abs(skew) / 60)
-    if skew > 0:
-        text = ngettext(
-            "This machine's clock is {count} minute behind that of {whose}. Set it.",
-            "This machine's clock is {count} minutes behind that of {whose}. Set it.",
-            minutes,
-        )
-    else:
-        text = ngettext(
-            "This machine's clock is {count} minute ahead of that of {whose}. Set it.",
-            "This machine's clock is {count} minutes ahead of that of {whose}. Set it.",
-            minutes,
-        )
-    yield Check(_("clock"), "warning", text.format(count=minutes, whose=whose))
+    if text := findings.clock(skew, whose):
+        yield Check(_("clock"), "warning", text)

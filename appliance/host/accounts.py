@@ -24,14 +24,21 @@ AGENT: Final = "mailkeep-agent"
 GATEWAY: Final = "mailkeep-gateway"
 PULL: Final = "mailkeep-pop3"
 WEB: Final = "mailkeep-web"
+COLLECT: Final = "mailkeep-collect"
+"""The collector. Also the group of it and of the archive's own processes, for what they share."""
 MAIL: Final = "mailkeep-mail"
-"""Group of those who work in the log: the archive's own processes, the gateway, the POP3 server."""
+"""Group of those who work in the log: the archive's own processes, the gateway, the collector, the POP3 server."""
+KEYS: Final = "mailkeep-keys"
+"""Group of those who ask the key agent: the archive's own processes, the collector, the POP3 server."""
 TLS: Final = "mailkeep-tls"
 """Group of those who talk TLS: the gateway, the POP3 server, the web."""
 AUDIT: Final = "mailkeep-audit"
 """Group of the people who may use the command line."""
 
-USERS: Final = (ARCHIVE, AGENT, GATEWAY, PULL, WEB)
+USERS: Final = (ARCHIVE, AGENT, GATEWAY, PULL, WEB, COLLECT)
+_GROUPS: Final = (ARCHIVE, MAIL, TLS, KEYS, AUDIT)
+IMPORTS: Final = f"volumes/{'0' * 31}1"
+"""Where fetched and imported mail lies: the one folder of the log that the collector writes in."""
 _UMASK = 0o007
 
 
@@ -64,20 +71,24 @@ PLACES: Final = (
     # Sticky: the key agent may make and replace its keyring.json here, and nothing that is somebody else's.
     Place("", ARCHIVE, ARCHIVE, 0o1771),
     Place("volumes", ARCHIVE, MAIL, 0o2770, 0o660, keeps=(GATEWAY,)),
+    Place(IMPORTS, ARCHIVE, MAIL, 0o2770, 0o660, keeps=(COLLECT,)),
+    Place("collecting", COLLECT, COLLECT, 0o2770, 0o660, keeps=(ARCHIVE,)),
     Place("gateway", ARCHIVE, MAIL, 0o2750, 0o640),
     Place("tls", ARCHIVE, TLS, 0o2750, 0o640),
     Place("run", ARCHIVE, ARCHIVE, 0o711),
-    Place("run/agent", AGENT, PULL, 0o2710),
+    Place("run/agent", AGENT, KEYS, 0o2710),
     *(
         Place(f"run/agent/{role}", AGENT, ARCHIVE, 0o2750, 0o640)
         for role in ("archiver", "projector", "box", "replica")
     ),
     Place("run/agent/pull", AGENT, PULL, 0o2750, 0o640),
+    Place("run/agent/collector", AGENT, COLLECT, 0o2750, 0o640),
     Place("run/local", ARCHIVE, AUDIT, 0o2750),
     Place("run/web", ARCHIVE, WEB, 0o2750),
     Place("run/acme", ARCHIVE, WEB, 0o2750, 0o640),
     Place("run/pull", ARCHIVE, PULL, 0o2750),
     Place("run/pull/locks", PULL, PULL, 0o700, 0o600),
+    Place("run/collector", COLLECT, COLLECT, 0o2750, 0o640),
     Place("run/gateway", GATEWAY, ARCHIVE, 0o2750, 0o640),
     Place("keyring.json", AGENT, ARCHIVE, files=0o640, made=False),
 )
@@ -89,7 +100,7 @@ def installed() -> bool:
     try:
         for name in USERS:
             pwd.getpwnam(name)
-        for name in (ARCHIVE, MAIL, TLS, AUDIT):
+        for name in _GROUPS:
             grp.getgrnam(name)
     except KeyError:
         return False
@@ -137,8 +148,8 @@ def settle(data: Path) -> None:
         if place.made:
             (data / place.path).mkdir(0o700, parents=True, exist_ok=True)
     _Settling(data).all()
-    for suffix, user in ((".keyfile", AGENT), (".servicekey", ARCHIVE)):
-        _own(data.with_name(data.name + suffix), pwd.getpwnam(user), 0o600)
+    _own(data.with_name(data.name + ".keyfile"), AGENT, AGENT, 0o600)
+    _own(data.with_name(data.name + ".servicekey"), ARCHIVE, COLLECT, 0o640)
 
 
 class _Settling:
@@ -198,14 +209,14 @@ def _chmod(status: os.stat_result, descriptor: int, mode: int | None) -> None:
         os.chmod(_through(descriptor), wanted)  # noqa: PTH101 - a Path would be another name for the same
 
 
-def _own(path: Path, user: pwd.struct_passwd, mode: int) -> None:
+def _own(path: Path, user: str, group: str, mode: int) -> None:
     try:
         descriptor = _found(path)
     except FileNotFoundError:
         return
     try:
         if stat.S_ISREG(os.fstat(descriptor).st_mode):
-            os.chown(_through(descriptor), user.pw_uid, user.pw_gid)
+            os.chown(_through(descriptor), pwd.getpwnam(user).pw_uid, grp.getgrnam(group).gr_gid)
             os.chmod(_through(descriptor), mode)  # noqa: PTH101 - as above
     finally:
         os.close(descriptor)

@@ -16,7 +16,7 @@ _MODULES: Final = {
     "gateway.pop3": "pop3",
     "webadmin": "web",
 }
-_ROLES: Final = ("archiver", "projector", "replicator")
+_ROLES: Final = ("archiver", "projector", "replicator", "collector")
 _ORDER: Final = ("supervisor", "agent", *_ROLES, "gateway", "pop3", "web", "redirect")
 
 

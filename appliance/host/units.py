@@ -25,7 +25,7 @@ from appliance.language import _
 TARGET: Final = "mailkeep.target"
 State = Literal["running", "starting", "stopping", "stopped", "failed"]
 
-_PARTS: Final = ("agent", "archiver", "projector", "replicator", "gateway", "pop3", "web", "redirect")
+_PARTS: Final = ("agent", "archiver", "projector", "replicator", "collector", "gateway", "pop3", "web", "redirect")
 """In the order in which they are started anew: first those that others wait for."""
 _SOCKETS: Final = {"smtp": "mailkeep-smtp.socket", "http": "mailkeep-https.socket", "pop3s": "mailkeep-pop3s.socket"}
 _SOCKET_UNITS: Final = (*_SOCKETS.values(), "mailkeep-http.socket")

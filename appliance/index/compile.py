@@ -93,12 +93,21 @@ class Compiler:
             case query.MessageId(value=value):
                 by_id = self._term("id", schema.clean(value))
                 return _unscored(_any([self._term("message_id", schema.id_key(value)), by_id]))
+            case query.InFolder():
+                return _unscored(self._in_folder(node))
             case query.Or(parts=parts):
                 return _any([self.node(part) for part in parts])
             case query.And(parts=parts):
                 return self._all(parts)
             case query.Not():
                 return self._all((node,))
+
+    def _in_folder(self, node: query.InFolder) -> tantivy.Query:
+        """Nothing, where the caller may not see the archive that the folders are in."""
+        if self._scope.archives is not None and node.archive not in self._scope.archives:
+            return tantivy.Query.empty_query()
+        found = [schema.folder_word(node.archive, one) for one in node.folders]
+        return tantivy.Query.term_set_query(self._schema, "folder", found)
 
     def _all(self, parts: Sequence[query.Node]) -> tantivy.Query:
         clauses = [(_MUST, self.node(part)) for part in parts if not isinstance(part, query.Not)]
@@ -159,11 +168,18 @@ class Compiler:
                 return [(node.field, self._phrase(node.field, node, str))]
 
     def _hidden(self, kind: Literal["bcc", "participant"], node: query.Text) -> list[tantivy.Query]:
+        archives = tuple(dict.fromkeys(self._scope.hidden))
+        several = self._scope.archives is not None and len(archives) > 1
         return [
-            found
-            for archive in dict.fromkeys(self._scope.hidden)
+            self._of(archive, found) if several else found
+            for archive in archives
             for found in self._person("hidden", node, partial(schema.hidden_word, archive, kind))
         ]
+
+    def _of(self, archive: str, found: tantivy.Query) -> tantivy.Query:
+        """What ``found`` finds of that archive: what one archive may know of is not found in another's mail."""
+        mine = self._term("archive", schema.clean(archive))
+        return tantivy.Query.boolean_query([(_MUST, found), (_MUST, _unscored(mine))])
 
     def _person(self, field: str, node: query.Text, mark: Mark) -> list[tantivy.Query]:
         """The ways to find a person: by what is kept whole (addresses, domains), and by words side by side."""

@@ -23,7 +23,7 @@ import tantivy
 from appliance.mail import words
 from appliance.mail.facts import Mailbox
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Goes up whenever the meaning of a field changes; an index of another version is built anew."""
 
 FINGERPRINT = 24
@@ -61,6 +61,13 @@ class Hidden(msgspec.Struct, frozen=True):
     address: str
 
 
+class InFolder(msgspec.Struct, frozen=True):
+    """A folder that the message lay in: its archive, and its id there (32 hex digits)."""
+
+    archive: str
+    folder: str
+
+
 class Document(msgspec.Struct, frozen=True, kw_only=True):
     """Everything the index takes of one message. Texts may hold anything; numbers outside the sane are clamped."""
 
@@ -81,6 +88,7 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
     unparsed: bool = False
     message_id: str = ""  # without angle brackets
     references: tuple[str, ...] = ()
+    folders: tuple[InFolder, ...] = ()
 
 
 class Entry(msgspec.Struct, frozen=True, array_like=True):
@@ -110,7 +118,7 @@ ADDRESS_FIELDS = ("from", "to", "cc", "address")  # ``address``: all that every 
 def build() -> tantivy.Schema:
     """The fields. ``order`` and ``recency`` are made from the date (see ``order_key`` and ``recency``)."""
     builder = tantivy.SchemaBuilder()
-    for name in ("id", "archive", "message_id", "thread"):
+    for name in ("id", "archive", "message_id", "thread", "folder"):
         builder.add_text_field(name, tokenizer_name="raw", index_option="basic")
     builder.add_text_field("sender", fast=True, tokenizer_name="raw", index_option="basic")
     for name in (*TEXT_FIELDS, *ADDRESS_FIELDS, "hidden"):
@@ -129,6 +137,8 @@ def convert(document: Document) -> tantivy.Document:
     made.add_text("id", clean(document.id))
     for archive in dict.fromkeys(document.archives):
         made.add_text("archive", clean(archive))
+    for one in document.folders:
+        made.add_text("folder", folder_word(one.archive, one.folder))
     date = clamp_date(document.date)
     made.add_integer("order", order_key(date, document.id))
     made.add_integer("date", date)
@@ -165,6 +175,11 @@ def id_key(message_id: str) -> str:
 def hidden_word(archive: str, kind: Literal["bcc", "participant"], word: str) -> str:
     """A word of ``hidden``: only whoever searches with this archive can ask for it."""
     return f"{clean(''.join(archive.split()))}\x1f{kind}\x1f{word}"
+
+
+def folder_word(archive: str, folder: str) -> str:
+    """A word of ``folder``: only whoever searches in this archive can ask for it."""
+    return clean(f"{archive}\x1f{folder}")
 
 
 def order_key(date: int, identity: str) -> int:

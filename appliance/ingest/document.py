@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Container, Sequence
+from collections.abc import Collection, Container, Iterable, Sequence
 
 from appliance.catalogue.store import RecordRow
-from appliance.index.schema import Document, Hidden, HiddenRole
+from appliance.index.schema import Document, Hidden, HiddenRole, InFolder
 from appliance.mail.audience import Participant
 from appliance.mail.facts import Mailbox, MessageFacts
 
 
 def document(
-    message: str, facts: MessageFacts, rows: Sequence[RecordRow], people: Collection[Participant], doors: Container[str]
+    message: str,
+    facts: MessageFacts,
+    rows: Sequence[RecordRow],
+    people: Collection[Participant],
+    doors: Container[str],
+    folders: Iterable[tuple[str, bytes]] = (),
 ) -> Document:
     """The document of a message whose records are ``rows``, first received first.
 
     ``people`` are those of all their envelopes; ``doors`` are the addresses that lead to mailboxes, which are nobody's
-    and no recipients.
+    and no recipients. ``folders`` are archive and id of each folder that it lay in.
 
     All records say the same (that is what makes them one message), so what is displayed comes from ``facts``, those
     of one of them; the owners and the envelopes of all are merged. What one record's envelope hides stays hidden.
@@ -44,6 +49,7 @@ def document(
         unparsed=any(row.unparsed for row in rows),
         message_id=facts.message_id,
         references=facts.references,
+        folders=tuple(InFolder(archive, id.hex()) for archive, id in folders),
     )
 
 

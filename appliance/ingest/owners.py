@@ -81,14 +81,21 @@ class Owners:
         """The keyed hash of the address's domain."""
         return self.hash("@" + domain(address))
 
-    def archives(self, people: Iterable[tuple[bytes, bytes]], at: int, mailbox: bytes) -> frozenset[str]:
-        """The archives of a record, from the (address, domain) pairs of keyed hashes of all who take part.
+    def archives(
+        self,
+        people: Iterable[tuple[bytes, bytes]],
+        at: int,
+        mailbox: bytes,
+        placed: frozenset[str] = frozenset(),
+    ) -> frozenset[str]:
+        """The archives of a record: those in which it lay in a folder (``placed``), and those of all who take part,
+        given as (address, domain) pairs of keyed hashes.
 
         Mail without any owner is unassigned; with the rule "keep", so is mail with an address in a company domain
         that nobody holds, until somebody does.
         """
         own_domains = self._own_domains(mailbox)
-        owned: set[str] = set()
+        owned = set(placed)
         unknown = False
         for key, where in people:
             archive = self._book.owner(key, at)

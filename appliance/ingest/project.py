@@ -10,12 +10,14 @@ from __future__ import annotations
 import hmac
 import logging
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from functools import partial
 from typing import NamedTuple
 
+from appliance.catalogue.folders import FolderNames
+from appliance.catalogue.placing import Placed
 from appliance.catalogue.store import Catalogue, Changed, Projected, RecordRow
 from appliance.errors import DamageError, NotFoundError, StorageError, UnavailableError
 from appliance.extract.pool import ExtractPool
@@ -29,6 +31,8 @@ from appliance.keys.access import Keys
 from appliance.mail.audience import Participant, audience
 from appliance.mail.facts import MessageFacts, Provenance
 from appliance.mail.journal import owners_addresses
+from appliance.mail.places import IMPORTS_MAILBOX, Place
+from appliance.mail.places import decode as decode_places
 from appliance.settings.store import Settings
 from appliance.store.format import RecordType
 from appliance.store.reader import Damage, LogReader, Record, RecordRef, Tombstone, VolumeInfo
@@ -38,6 +42,9 @@ log = logging.getLogger(__name__)
 BATCH_RECORDS = 200
 BATCH_BYTES = 16 * 1024 * 1024
 """What one catalogue transaction covers, and with it what is held in memory at a time."""
+
+PLACE_BYTES = 1024
+"""What a place takes of ``BATCH_BYTES``."""
 
 COMMIT_SECONDS = 1.0
 COMMIT_DOCUMENTS = 2000
@@ -73,6 +80,18 @@ class _Read(NamedTuple):
         return len(self.described.reading.decoded_original) + len(self.described.facts.text) + texts
 
 
+class _Lain(NamedTuple):
+    """What stands in a record of type place."""
+
+    ref: RecordRef
+    places: tuple[Place, ...]
+
+    @property
+    def weight(self) -> int:
+        """About the bytes that it takes in memory."""
+        return PLACE_BYTES * len(self.places)
+
+
 class Projector:
     """Follows the log with one catalogue and one index.
 
@@ -105,11 +124,14 @@ class Projector:
         self._clock = clock
         self._lookup_key = keyring.key("settings-lookup")
         self._message_key = keyring.key("catalogue-lookup")
+        self._folders = FolderNames(keyring)
         self._owners = Owners.load(self._settings, self._lookup_key)
         self._doors = self._settings.doors()
         self._cursors = {path: cursor for path, (cursor, finished) in catalogue.cursors().items() if not finished}
         self._finished = {path for path, (_, finished) in catalogue.cursors().items() if finished}
-        self._batches: Iterator[list[_Read]] | None = None
+        self._fetched: dict[bytes, _Read] = {}
+        """The last batch's fetched mail: its places follow it, and often begin the next batch."""
+        self._batches: Iterator[list[_Read | _Lain]] | None = None
         self._ended: list[str] = []
         self._passed: dict[str, int] = {}
         self._left_alone: dict[str, float] = {}
@@ -178,31 +200,45 @@ class Projector:
 
     # -- the log to the catalogue -----------------------------------------------------------------------------
 
-    def _read_ahead(self) -> Iterator[list[_Read]]:
+    def _read_ahead(self) -> Iterator[list[_Read | _Lain]]:
         """Batches of records beyond the cursors, each within the bounds.
 
         The children read what comes next while a batch is being written.
         """
-        waiting: deque[tuple[Record, Future[Described]]] = deque()
-        batch: list[_Read] = []
-        ahead = weight = 0
-        for record in self._records():
-            waiting.append((record, self._pool.describe(record.original)))
-            ahead += len(record.original)
-            del record  # so that a huge one is gone as soon as it has been read
-            while waiting and (len(waiting) >= self._pool.depth or ahead >= BATCH_BYTES or waiting[0][1].done()):
-                landed = _landed(*waiting.popleft())
-                ahead -= landed.size
+        waiting: deque[_Coming] = deque()
+        batch: list[_Read | _Lain] = []
+        reading = ahead = weight = 0
+        for found in self._records():
+            waiting.append(self._coming(found))
+            reading += waiting[-1].is_read
+            ahead += waiting[-1].size
+            del found  # so that a huge one is gone as soon as it has been read
+            while waiting and (
+                reading >= self._pool.depth
+                or ahead >= BATCH_BYTES
+                or len(waiting) >= BATCH_RECORDS
+                or waiting[0].done()
+            ):
+                coming = waiting.popleft()
+                reading -= coming.is_read
+                ahead -= coming.size
+                landed = coming.landed()
                 weight += landed.weight
                 batch.append(landed)
                 if len(batch) >= BATCH_RECORDS or weight >= BATCH_BYTES:
                     yield batch
                     batch, weight = [], 0
-        batch += [_landed(*one) for one in waiting]
+        batch += [one.landed() for one in waiting]
         if batch:
             yield batch
 
-    def _records(self) -> Iterator[Record]:
+    def _coming(self, found: Record | _Lain) -> _Coming:
+        """A message is read by a child; of a place there is nothing more to find out."""
+        if isinstance(found, _Lain):
+            return _Coming(found, None)
+        return _Coming(found, self._pool.describe(found.original))
+
+    def _records(self) -> Iterator[Record | _Lain]:
         self._ended, self._passed = [], {}
         for volume in self._reader.volumes():
             if volume.path in self._finished or volume.mailbox == SYSTEM_MAILBOX or self._is_sealed(volume.mailbox):
@@ -230,16 +266,17 @@ class Projector:
         except NotFoundError:
             return False  # reading tells that the keys are missing
 
-    def _records_of(self, volume: VolumeInfo) -> Iterator[Record]:
+    def _records_of(self, volume: VolumeInfo) -> Iterator[Record | _Lain]:
         for found in self._reader.scan(volume, self._cursors.get(volume.path, 0), sync=True):
             if isinstance(found, Tombstone):
                 self._passed[volume.path] = found.end
             elif isinstance(found, Damage):
                 self._note_damage(f"{volume.path} at {found.offset}: {found.what}")
                 self._passed[volume.path] = found.end
-            elif found.type == RecordType.MESSAGE:
+            elif _is_projected(found):
                 try:
-                    yield self._reader.read(found)
+                    record = self._reader.read(found)
+                    yield record if found.type == RecordType.MESSAGE else _Lain(found, decode_places(record.original))
                 except DamageError as error:
                     self._note_damage(f"{volume.path} at {found.offset}: {error.message}")
                     self._passed[volume.path] = found.end
@@ -264,21 +301,36 @@ class Projector:
             log.error("damaged record left out: %s", place)
             self.damaged.append(place)
 
-    def _project(self, batch: Sequence[_Read]) -> None:
-        self._create_users(batch)
-        projected = [self._projected(one) for one in batch]
+    def _project(self, batch: Sequence[_Read | _Lain]) -> None:
+        messages = [one for one in batch if isinstance(one, _Read)]
+        lain = [one for one in batch if isinstance(one, _Lain)]
+        self._create_users(messages)
         cursors = {one.ref.volume: one.ref.end for one in batch}
+        passed = Counter(one.ref.volume for one in lain)
+        fetched = {one.ref.record_id: one for one in messages if one.ref.mailbox == IMPORTS_MAILBOX}
         with self._catalogue.writing() as writer:
-            changed = writer.add(projected)
+            changed = writer.place([self._placed(place) for one in lain for place in one.places], self._owners.archives)
+            owned = writer.archives_by_places(fetched)
+            changed += writer.add([self._projected(one, owned.get(one.ref.record_id, frozenset())) for one in messages])
             for path, offset in cursors.items():
-                writer.move_cursor(path, offset, finished=False)
+                writer.move_cursor(path, offset, finished=False, places=passed[path])
         self._cursors.update(cursors)
-        read = {one.ref.record_id: one for one in batch}
+        read = self._fetched | {one.ref.record_id: one for one in messages}
         self._index_messages(changed, read)
+        self._fetched = fetched
         if changed and not self._behind:
             self._caught_up = changed[-1].change
 
-    def _projected(self, one: _Read) -> Projected:
+    def _placed(self, place: Place) -> Placed:
+        return Placed(
+            record_id=place.record,
+            archive=place.archive,
+            steps=self._folders.steps(place.archive, place.folder),
+            role=place.role,
+            at=place.at,
+        )
+
+    def _projected(self, one: _Read, placed: frozenset[str]) -> Projected:
         ref, described = one.ref, one.described
         received_at = one.provenance.received_at or ref.time
         facts, reading = described.facts, described.reading
@@ -298,7 +350,7 @@ class Projector:
             report=reading.report is not None,
             unparsed=reading.kind == "unparsed",
             addresses=people,
-            archives=self._owners.archives(people, received_at, ref.mailbox),
+            archives=self._owners.archives(people, received_at, ref.mailbox, placed),
             shard=shard_of(ref.record_id),
         )
 
@@ -352,7 +404,8 @@ class Projector:
         ``read`` holds records that are in memory anyway; the others are read from the log again. A shard with a message
         that no replica gives just now is left at the number before it, and caught up later; the others go on.
         """
-        rows = self._catalogue.records_of_many([one.n for one in changed])
+        numbers = [one.n for one in changed]
+        rows, folders = self._catalogue.records_of_many(numbers), self._catalogue.folders_of_messages(numbers)
         for one in changed:
             if one.shard in self._behind:
                 continue
@@ -367,7 +420,7 @@ class Projector:
             if facts is None:
                 self._index.skip(shard=one.shard, change=one.change)
             else:
-                made = document(one.message, facts, rows[one.n], people, self._doors)
+                made = document(one.message, facts, rows[one.n], people, self._doors, folders.get(one.n, ()))
                 self._index.put(made, shard=one.shard, change=one.change)
             self._uncommitted += 1
 
@@ -408,6 +461,39 @@ class Projector:
             self._index.commit()
             self._uncommitted = 0
             self._committed_at = now
+
+
+class _Coming(NamedTuple):
+    """A record on its way into a batch; ``described`` is what a child finds out about a message."""
+
+    found: Record | _Lain
+    described: Future[Described] | None
+
+    @property
+    def is_read(self) -> bool:
+        """Whether a child reads it."""
+        return self.described is not None
+
+    @property
+    def size(self) -> int:
+        """Bytes of the message that are held meanwhile."""
+        return len(self.found.original) if isinstance(self.found, Record) else 0
+
+    def done(self) -> bool:
+        """Whether nothing has to be waited for."""
+        return self.described is None or self.described.done()
+
+    def landed(self) -> _Read | _Lain:
+        """Wait for it."""
+        if isinstance(self.found, _Lain):
+            return self.found
+        assert self.described is not None
+        return _landed(self.found, self.described)
+
+
+def _is_projected(found: RecordRef) -> bool:
+    """Messages are; and places, where fetched mail lies: whoever writes other mailboxes' volumes gives no mail away."""
+    return found.type == RecordType.MESSAGE or (found.type == RecordType.PLACE and found.mailbox == IMPORTS_MAILBOX)
 
 
 def _landed(record: Record, described: Future[Described]) -> _Read:

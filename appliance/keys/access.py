@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from typing import Protocol
 from uuid import UUID
 
+from appliance.keys.envelope import derive
+
 
 class Keys(Protocol):
     """The keys of an unlocked archive. Threads may share it. Any call raises LockedError once it is locked."""
@@ -55,3 +57,9 @@ class Keys(Protocol):
     def refresh(self) -> None:
         """Learn of mailboxes that another process has made. Raises KeyringError where the file was altered."""
         ...
+
+
+def collector_key(service: bytes, archive: UUID) -> bytes:
+    """What the collector has in place of the key of purpose ``service``: 32 bytes that open neither mail nor anything
+    of a replica."""
+    return derive(service, info=b"mailkeep collector v1\x00" + archive.bytes)

@@ -104,6 +104,10 @@ class Agent:
 
         threading.Thread(target=wait, name="watch the key agent", daemon=True).start()
 
+    def collector_key(self) -> bytes:
+        """``access.collector_key``."""
+        return self._lines.call(wire.CollectorKey(), bytes)
+
     def open_mailbox(self, mailbox_id: bytes, secret: str, *, client: str = "") -> OpenedMailbox:
         """Open a mailbox on a connection of its own. Raises SignInError; see ``management.KeyManagement``."""
         return self._lines.open_mailbox(mailbox_id, secret, client)

@@ -25,6 +25,7 @@ from appliance.errors import ForbiddenError, LockedError, MailkeepError, Unavail
 from appliance.framing import failure_of
 from appliance.host.notify import Notifier
 from appliance.keys import agent_wire as wire
+from appliance.keys.access import collector_key
 from appliance.keys.agent_wire import MAY, PURPOSES, Answer, Request, Role
 from appliance.keys.mailbox_keys import UnlockedMailbox
 from appliance.keys.vault import Vault
@@ -35,7 +36,7 @@ HELLO_SECONDS = 5.0
 MOST_STRANGERS = 64
 """Connections that have not said who they are; of more, the oldest go."""
 MOST_CONNECTIONS: Mapping[Role, int] = {
-    "archiver": 256, "projector": 64, "box": 64, "pull": 1024, "replica": 16,
+    "archiver": 256, "projector": 64, "box": 64, "pull": 1024, "replica": 16, "collector": 16,
 }  # fmt: skip
 """Connections of one role at a time: a flood in one leaves the others their threads."""
 
@@ -227,6 +228,8 @@ class Session:
                 return vault.keys.digest
             case wire.Key(purpose):
                 return self._key(purpose)
+            case wire.CollectorKey():
+                return collector_key(vault.keys.key(wire.SERVICE), vault.keys.archive_id)
             case wire.ContentKey(mailbox):
                 return vault.keys.content_key(mailbox)
             case wire.VolumeKey(mailbox, sealed, info):

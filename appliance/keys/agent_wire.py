@@ -24,7 +24,7 @@ LARGEST_ANSWER = 1024 * 1024
 LONGEST_WAIT = 60.0
 """Seconds that ``Wait`` waits at most."""
 
-Role = Literal["archiver", "projector", "box", "pull", "replica"]
+Role = Literal["archiver", "projector", "box", "pull", "replica", "collector"]
 ROLES: tuple[Role, ...] = get_args(Role)
 
 
@@ -47,11 +47,13 @@ class Answer(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class AgentState(msgspec.Struct, frozen=True):
-    """What the agent tells of itself. ``opened_by`` is the kind of slot, None while it is locked."""
+    """What the agent tells of itself. ``opened_by`` is the kind of slot, None while it is locked; ``archive`` the
+    archive's id (16 bytes), for those who cannot read the keyring."""
 
     unlocked: bool
     memory_locked: bool
     opened_by: SlotKind | None = None
+    archive: bytes = b""
 
 
 class Request(msgspec.Struct, frozen=True, tag=True, forbid_unknown_fields=True):
@@ -109,6 +111,10 @@ class VolumeKey(Request, frozen=True):
     mailbox: bytes
     sealed: bytes
     info: bytes
+
+
+class CollectorKey(Request, frozen=True):
+    """→ 32 bytes (``access.collector_key``)."""
 
 
 class Sign(Request, frozen=True):
@@ -247,7 +253,7 @@ _CHANGING: _Kinds = frozenset({
     RemoveSlot, NewApplianceKey, CreateMailbox, SetMailboxPassword, MailboxTokens, AddMailboxToken,
     RemoveMailboxToken,
 })  # fmt: skip
-_ALL: _Kinds = _SELF | _USING | _OPENING | _CHANGING | {Unlock, Lock, Sign, Granted}
+_ALL: _Kinds = _SELF | _USING | _OPENING | _CHANGING | {Unlock, Lock, Sign, Granted, CollectorKey}
 
 MAY: dict[Role, frozenset[type[Request]]] = {
     "archiver": _ALL,
@@ -255,6 +261,7 @@ MAY: dict[Role, frozenset[type[Request]]] = {
     "projector": _SELF | _USING,
     "pull": _OPENING,
     "replica": _SELF | _SEALING_REPLICAS,
+    "collector": _SELF | {CollectorKey},
 }
 """What each role may ask."""
 

@@ -32,7 +32,7 @@ class Vault:
 
     def __init__(self, path: Path, *, memory_locked: bool) -> None:
         """Raises KeyringError where there is no keyring that can be read at ``path``."""
-        Keyring.load(path)
+        self._archive = Keyring.load(path).archive_id.bytes
         self._path = path
         self._memory_locked = memory_locked
         self._changed = threading.Condition()
@@ -55,7 +55,7 @@ class Vault:
     def state(self) -> AgentState:
         """What may be told."""
         with self._changed:
-            return AgentState(self._keys is not None, self._memory_locked, self._opened_by)
+            return AgentState(self._keys is not None, self._memory_locked, self._opened_by, self._archive)
 
     def wait(self, seconds: float) -> bool:
         """Wait until it is unlocked; whether it is."""

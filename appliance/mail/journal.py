@@ -12,7 +12,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from appliance.mail import addresses, charsets, headers, mime
+from appliance.mail import addresses, charsets, headers, mime, places
 from appliance.mail.facts import (
     JournalRecipient,
     JournalReport,
@@ -80,8 +80,11 @@ def owners_addresses(reading: Reading, facts: MessageFacts, provenance: Provenan
     """The addresses whose owners get this message: normalised, each once, in order of appearance.
 
     A report's envelope decides alone, as the header may say anything; a group that was expanded owns nothing.
-    Without a report the envelope that the mail came with and every address of its header count.
+    Without a report the envelope that the mail came with and every address of its header count. Mail that was fetched
+    belongs to those in whose folders it lay, whoever it names.
     """
+    if provenance.source in places.SOURCES:
+        return ()
     found: list[str] = []
     if reading.report is not None:
         found += [reading.report.sender, reading.report.on_behalf_of]

@@ -1,17 +1,23 @@
 """Places: where mail that was fetched or imported lay, in whose mailbox and in which folder. Pure.
 
-Fetched mail belongs to the archives that its places name, not to the people that its header names. A place is a record
-of its own in the log (type ``place``): a message that is found in several folders, or in several people's mailboxes, is
-stored once and has several places. Projecting is independent of their order.
+Fetched mail belongs to the archives that its places name, not to the people that its header names. Places are
+records of their own in the log (type ``place``, some places each): a message that is found in several folders, or in
+several people's mailboxes, is stored once and has several places. Projecting is independent of their order.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
 
 import msgspec
 
 from appliance import decoding
 from appliance.errors import DamageError
 from appliance.mail.folders import Role
+
+IMPORTS_MAILBOX: Final = bytes(15) + b"\x01"
+"""The mailbox of the log that takes what is fetched and imported, with its places; no mail comes in to it."""
 
 SOURCES = frozenset({"sync", "import"})
 """Values of ``Provenance.source`` of messages whose owners are those of their places."""
@@ -39,17 +45,17 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
 _encoder = msgspec.msgpack.Encoder()
 
 
-def encode(place: Place) -> bytes:
-    """The original of a record of type ``place``: a MessagePack map."""
-    return _encoder.encode(place)
+def encode(places: Sequence[Place]) -> bytes:
+    """The original of a record of type ``place``: a MessagePack array of maps."""
+    return _encoder.encode(places)
 
 
-def decode(raw: bytes) -> Place:
+def decode(raw: bytes) -> tuple[Place, ...]:
     """Reverse of ``encode``. Raises DamageError."""
     try:
-        place = decoding.from_msgpack(raw, Place)
+        places = decoding.from_msgpack(raw, tuple[Place, ...])
     except msgspec.DecodeError as error:
-        raise DamageError("A place in the log cannot be read.") from error
-    if len(place.record) != 16:
+        raise DamageError("Places in the log cannot be read.") from error
+    if any(len(one.record) != 16 for one in places):
         raise DamageError("A place in the log names no record.")
-    return place
+    return places

@@ -78,6 +78,13 @@ class MessageId(msgspec.Struct, frozen=True):
     value: str
 
 
+class InFolder(msgspec.Struct, frozen=True):
+    """Lay in one of these folders of an archive, given by their ids. No query that somebody types says this."""
+
+    archive: str
+    folders: tuple[str, ...]
+
+
 class And(msgspec.Struct, frozen=True):
     """All of two or more parts."""
 
@@ -96,7 +103,7 @@ class Not(msgspec.Struct, frozen=True):
     part: Node
 
 
-Node: TypeAlias = Everything | Text | Flag | Dates | Sizes | MessageId | And | Or | Not
+Node: TypeAlias = Everything | Text | Flag | Dates | Sizes | MessageId | InFolder | And | Or | Not
 
 
 def parse(text: str, *, today: date) -> Node:

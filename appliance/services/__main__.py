@@ -1,10 +1,10 @@
-"""The archive's own processes: ``python -m appliance.services archiver|projector|replicator --data DIR``.
+"""The archive's own processes: ``python -m appliance.services archiver|projector|replicator|collector --data DIR``.
 
 The archiver answers calls, writes settings and the audit trail, and signs volumes. The projector follows the log
-and writes catalogue and index. The replicator copies the archive to its remotes. All have their keys from the key
-agent and wait for it to be unlocked; when it is locked, or dies, they end, and whoever started them starts them again
-to wait. Only the replicator may have its one key otherwise, and work on meanwhile. Each prints ``ready`` on a line of
-its own when it works, or waits.
+and writes catalogue and index. The replicator copies the archive to its remotes, the collector fetches mail by
+archiving profiles. All have their keys from the key agent and wait for it to be unlocked; when it is locked, or dies,
+they end, and whoever started them starts them again to wait. Only replicator and collector may have their one key
+otherwise, and work on meanwhile. Each prints ``ready`` on a line of its own when it works, or waits.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import threading
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from appliance.confine import die_with_parent, undumpable
 from appliance.errors import LockedError, MailkeepError, UnavailableError
@@ -29,6 +30,8 @@ from appliance.services.paths import Paths
 from appliance.services.unlock import agent_keys, agent_of
 
 log = logging.getLogger("mailkeep")
+
+T = TypeVar("T")
 
 EXIT_LOCKED = 3
 """Exit code of a process that ended because the keys were taken away."""
@@ -46,7 +49,7 @@ OPENING_SECONDS = 3600.0
 def main() -> int:
     """Run one process until SIGTERM."""
     parser = argparse.ArgumentParser(prog="appliance.services")
-    parser.add_argument("role", choices=("archiver", "projector", "replicator"))
+    parser.add_argument("role", choices=tuple(_ROLES))
     parser.add_argument("--data", type=Path, required=True)
     arguments = parser.parse_args()
     logs.set_up(arguments.role)
@@ -117,6 +120,16 @@ class Duty:
         """End the process when the keys are taken away: in order, or after ``LEAVE_SECONDS`` anyhow."""
         self.agent.watch(self._on_lock)
 
+    def end_when_unlocked(self) -> None:
+        """Have the process begin anew with the agent's key: it counts before one that lies on the box, which may be
+        another archive's."""
+        threading.Thread(target=self._await_agents_key, daemon=True).start()
+
+    def _await_agents_key(self) -> None:
+        if self.await_unlocked():
+            self.locked = True
+            self.stop.set()
+
     def _on_lock(self) -> None:
         self.locked = True
         hard = threading.Timer(LEAVE_SECONDS, os._exit, [EXIT_LOCKED])
@@ -169,6 +182,7 @@ def run_archiver(paths: Paths, duty: Duty) -> None:
     dispatcher.timestamping.start()
     dispatcher.certificates.start()
     dispatcher.directories.start()
+    dispatcher.profiles.start()
     dispatcher.compactions.start()
     dispatcher.replicas.start()
     dispatcher.trends.start()
@@ -207,26 +221,41 @@ def run_replicator(paths: Paths, duty: Duty) -> None:
     from appliance.services import between
     from appliance.services.replicator.process import keys_of_agent, keys_on_the_box, work
 
-    keys = None
+    found = _service_keys(duty, partial(keys_on_the_box, paths), partial(keys_of_agent, paths))
+    if found is not None:
+        keys, follow = found
+        follow()
+        work(paths, keys, duty.notifier.ready, partial(duty.last, partial(between.answers, paths.replica_socket)))
+
+
+def run_collector(paths: Paths, duty: Duty) -> None:
+    """Fetch mail until the duty ends; while the archive is locked too, where the box has the key for that."""
+    from appliance.services import between
+    from appliance.services.collector.confinement import confine_collector
+    from appliance.services.collector.holding import keys_of_agent, keys_on_the_box
+    from appliance.services.collector.process import work
+
+    found = _service_keys(duty, partial(keys_on_the_box, paths, duty.agent), partial(keys_of_agent, duty.agent))
+    if found is not None:
+        keys, follow = found
+        confine_collector(paths)  # before there are threads, which would keep what they had
+        follow()
+        work(paths, keys, duty.notifier.ready, partial(duty.last, partial(between.answers, paths.collector_socket)))
+
+
+def _service_keys(
+    duty: Duty, on_the_box: Callable[[], T | None], of_agent: Callable[[], T]
+) -> tuple[T, Callable[[], None]] | None:
+    """Keys that open no mail, the agent's or, while that is locked, those on the box, and what is to be called so that
+    the process ends when others are to be had; None where it is told to end before there are any."""
     if not duty.begins_unlocked():
-        keys = keys_on_the_box(paths)
-        if keys is None:
-            duty.notifier.ready()
-            if not duty.await_unlocked():
-                return
-    if keys is None:
-        duty.watch()
-        keys = keys_of_agent(paths)
-    else:
-        threading.Thread(target=_begin_anew_when_unlocked, args=(duty,), daemon=True).start()
-    work(paths, keys, duty.notifier.ready, partial(duty.last, partial(between.answers, paths.replica_socket)))
-
-
-def _begin_anew_when_unlocked(duty: Duty) -> None:
-    """The agent's key counts before one that lies on the box, which may be another archive's."""
-    if duty.await_unlocked():
-        duty.locked = True
-        duty.stop.set()
+        keys = on_the_box()
+        if keys is not None:
+            return keys, duty.end_when_unlocked
+        duty.notifier.ready()
+        if not duty.await_unlocked():
+            return None
+    return of_agent(), duty.watch
 
 
 def _await_archiver(paths: Paths, duty: Duty) -> bool:
@@ -270,6 +299,7 @@ _ROLES: Mapping[str, tuple[Callable[[Paths, Duty], None], str]] = {
     "archiver": (run_archiver, "archiver"),
     "projector": (run_projector, "projector"),
     "replicator": (run_replicator, "replica"),
+    "collector": (run_collector, "collector"),
 }
 """What each process does, and its role for the key agent."""
 

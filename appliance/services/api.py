@@ -11,6 +11,10 @@ from typing import Literal
 import msgspec
 
 from appliance.framing import Failure
+from appliance.mail.folders import Role as FolderRole
+
+ALL = "all"
+"""Stands for each archive that the caller may read, where a call takes the id of one; no id is that word."""
 
 Role = Literal["user", "auditor", "admin"]
 Sort = Literal["date", "date-asc", "relevance"]
@@ -23,8 +27,16 @@ class Person(msgspec.Struct, frozen=True, omit_defaults=True):
     address: str = ""
 
 
+class OtherArchive(msgspec.Struct, frozen=True):
+    """Somebody else's archive, by the id, the name and the primary address of its user."""
+
+    id: str
+    name: str
+    address: str
+
+
 class Caller(msgspec.Struct, frozen=True):
-    """Who a session belongs to."""
+    """Who a session belongs to. ``opened`` are the others' archives that they may read, by name."""
 
     user_id: str
     name: str
@@ -33,6 +45,7 @@ class Caller(msgspec.Struct, frozen=True):
     totp_enabled: bool = False
     totp_required: bool = False  # administrators and auditors set TOTP up at their first sign-in
     content_roles: bool = False  # an active auditor: may search all archives
+    opened: tuple[OtherArchive, ...] = ()
 
 
 class SignedIn(msgspec.Struct, frozen=True):
@@ -41,6 +54,35 @@ class SignedIn(msgspec.Struct, frozen=True):
     token: str
     caller: Caller
     expires_at: int
+
+
+class FolderPlace(msgspec.Struct, frozen=True, kw_only=True):
+    """A folder by itself: where a message lay, or where is searched. ``archive`` and ``name`` are its owner's id and
+    name."""
+
+    id: str
+    archive: str
+    name: str
+    path: tuple[str, ...]
+    role: FolderRole = ""
+
+
+class FolderInfo(msgspec.Struct, frozen=True):
+    """A folder in a tree; ``messages`` lay in itself, not in those that are in it."""
+
+    id: str
+    path: tuple[str, ...]  # names from the top
+    role: FolderRole
+    messages: int
+    children: tuple[FolderInfo, ...] = ()
+
+
+class FolderTree(msgspec.Struct, frozen=True):
+    """The folders of one archive, by its owner's id and name; those at the top."""
+
+    archive: str
+    name: str
+    folders: tuple[FolderInfo, ...]
 
 
 class Hit(msgspec.Struct, frozen=True):
@@ -57,6 +99,7 @@ class Hit(msgspec.Struct, frozen=True):
     snippet: str = ""  # plain text
     marks: tuple[tuple[int, int], ...] = ()  # (start, end) of the found words in ``snippet``
     thread_size: int = 0
+    archives: tuple[str, ...] = ()  # ids of those of the searched archives that it is in, where these are several
 
 
 class Bucket(msgspec.Struct, frozen=True):
@@ -79,6 +122,7 @@ class SearchPage(msgspec.Struct, frozen=True):
     attachments: tuple[Bucket, ...] = ()  # with and without
     milliseconds: float = 0.0
     everywhere: bool = False  # an auditor's search over all archives
+    folder: FolderPlace | None = None  # the folder that it was kept to
 
 
 class PartInfo(msgspec.Struct, frozen=True):
@@ -157,6 +201,8 @@ class MessageView(msgspec.Struct, frozen=True):
     unparsed: bool = False
     defects: tuple[str, ...] = ()
     may_report: bool = False  # auditors: the journal report as received can be downloaded
+    others: tuple[str, ...] = ()  # ids of the others' archives that it was opened in
+    folders: tuple[FolderPlace, ...] = ()  # in which it lay, of mail that was fetched
 
 
 class HtmlView(msgspec.Struct, frozen=True):
@@ -270,6 +316,28 @@ class UserInfo(msgspec.Struct, frozen=True):
     sign_in: Literal["none", "invited", "password"] = "none"
     totp_enabled: bool = False
     messages: int = 0
+
+
+class AccessInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """That a user may read another's archive: ids, names and primary addresses, why, by whose leave and since when."""
+
+    user: str
+    user_name: str
+    user_address: str
+    archive: str
+    archive_name: str
+    archive_address: str
+    reason: str
+    opened_by: str
+    since: int
+
+
+class ArchiveReader(msgspec.Struct, frozen=True):
+    """Somebody who may read the caller's archive, and since when."""
+
+    name: str
+    address: str
+    since: int
 
 
 class UserPage(msgspec.Struct, frozen=True):
@@ -822,9 +890,35 @@ class ProfileInfo(msgspec.Struct, frozen=True, kw_only=True):
     trouble: str = ""
 
 
+class ProfileDeletion(msgspec.Struct, frozen=True):
+    """A message that would be deleted at the source; ``received`` in seconds, ``size`` as the source reckons."""
+
+    account: str
+    folder: str
+    item: str
+    received: int
+    size: int
+
+
+class ProfileDeletions(msgspec.Struct, frozen=True):
+    """What a profile's deletion rule applies to now: how many messages, their bytes, and the oldest of them."""
+
+    count: int
+    bytes: int
+    items: tuple[ProfileDeletion, ...]
+
+
 class ProfileCheck(msgspec.Struct, frozen=True):
     """One thing that a test of a profile looked at."""
 
     what: str
     state: Literal["ok", "warning", "problem"]
     text: str
+
+
+class ProfileBegun(msgspec.Struct, frozen=True, kw_only=True):
+    """What asking for a run has led to: its number; or, where a directory is synchronised first, the job that does
+    that and then begins the run."""
+
+    run: int | None = None
+    job: JobInfo | None = None

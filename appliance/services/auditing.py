@@ -1,6 +1,8 @@
-"""The audit trail as auditors and administrators read it, and the check of everything that is stored."""
+"""The audit trail: how looks into mail stand in it, and how auditors and administrators read it."""
 
 from __future__ import annotations
+
+import re
 
 from sqlalchemy import func, or_, select
 
@@ -9,8 +11,25 @@ from appliance.services.archive import Archive
 from appliance.services.principal import Principal
 from appliance.settings import tables
 
-CONTENT_ACTIONS = ("search", "search.everywhere", "attachment.open", "export.begin")
+_WORD = re.compile(r"[\w-]+")
+
+CONTENT_ACTIONS = ("search", "search.everywhere", "attachment.open", "export.begin", "export.download")
 """Actions whose ``what`` can hold words of somebody's mail or search: for auditors only."""
+
+OTHERS = ".other"
+"""Ends the action of a look into archives that are not the caller's own; its ``what`` begins with whose they are."""
+
+
+def note_look(
+    archive: Archive, principal: Principal, action: str, what: str, others: frozenset[str] = frozenset()
+) -> None:
+    """Write an audit line for a look into mail; ``others`` are the archives in it that are not the caller's own."""
+    archive.note(principal, *look(action, what, others))
+
+
+def look(action: str, what: str, others: frozenset[str]) -> tuple[str, str]:
+    """Action and ``what`` of the audit line of such a look."""
+    return (action + OTHERS, f"{', '.join(sorted(others))}: {what}") if others else (action, what)
 
 
 def audit(archive: Archive, principal: Principal, *, find: str = "", offset: int = 0, limit: int = 50) -> api.AuditPage:
@@ -44,13 +63,20 @@ def audit(archive: Archive, principal: Principal, *, find: str = "", offset: int
         tuple(
             api.AuditLine(
                 number=row.number, at=row.at // 1_000_000, who=names.get(row.by, row.by), action=row.action,
-                what="" if hide and row.action in CONTENT_ACTIONS else _readable(row.what, names), reason=row.reason,
+                what=_readable(_without_content(row) if hide else row.what, names), reason=row.reason,
             )
             for row in rows
         ),
     )  # fmt: skip
 
 
+def _without_content(row: tables.AuditRow) -> str:
+    """``what`` without words of somebody's mail or search."""
+    if row.action.removesuffix(OTHERS) not in CONTENT_ACTIONS:
+        return row.what
+    return row.what.partition(":")[0] if row.action.endswith(OTHERS) else ""
+
+
 def _readable(what: str, names: dict[str, str]) -> str:
     """``what`` with the ids of users replaced by their names."""
-    return " ".join(names.get(word, word) for word in what.split(" "))
+    return _WORD.sub(lambda word: names.get(word[0], word[0]), what)

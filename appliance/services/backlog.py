@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from appliance import decoding
-from appliance.catalogue.store import Catalogue
+from appliance.catalogue.store import Catalogue, VolumeSums
 from appliance.ingest.system_log import SYSTEM_MAILBOX
 from appliance.services.sealed import SealedMail, Usage
 from appliance.store.format import RecordType
@@ -124,7 +124,7 @@ class Backlog:
             self._catalogue, self._counted = catalogue, {}
         held = catalogue.volume_sums() if any(one.path not in self._counted for one in volumes) else {}
         for volume in volumes:
-            self._follow(volume, *cursors.get(volume.path, (0, False)), held.get(volume.path, 0))
+            self._follow(volume, *cursors.get(volume.path, (0, False)), held.get(volume.path, VolumeSums()))
         return volumes
 
     def _attested(self, volume: VolumeInfo) -> int | None:
@@ -135,20 +135,21 @@ class Backlog:
         except (OSError, msgspec.DecodeError):
             return None
 
-    def _follow(self, volume: VolumeInfo, cursor: int, finished: bool, held: int) -> None:
-        """Count what is new. ``held`` is the number of the volume's records in the catalogue, at the first look."""
+    def _follow(self, volume: VolumeInfo, cursor: int, finished: bool, held: VolumeSums) -> None:
+        """Count what is new. ``held`` is what of the volume's records is in the catalogue, at the first look."""
         counted = self._counted.get(volume.path)
         if volume.absent:
             if counted is None:
-                known = volume.records if finished else held
-                counted = self._counted[volume.path] = _Counted(volume.records, known)
+                messages = volume.records - held.places
+                known = messages if finished else held.records
+                counted = self._counted[volume.path] = _Counted(messages, known)
             counted.forget_before(volume.size if finished else cursor)
             return
         if counted is None or counted.by_seal:
             counted = self._counted[volume.path] = _Counted()
-            if finished and volume.sealed and self._attested(volume) == held:
+            if finished and volume.sealed and self._attested(volume) == held.records + held.places:
                 # The archiver counted it when it signed it; nothing of it is waiting, and nothing was left out.
-                counted.records = held
+                counted.records = held.records
                 counted.end = volume.size
         if counted.end < volume.size:
             for found in self._reader.scan(volume, counted.end):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 import msgspec
 
@@ -25,16 +25,23 @@ LARGEST_NUMBER = 2**53
 
 
 class Service:
-    """A function whose keyword-only parameters come from a call; ``given`` is what comes before them."""
+    """A function whose keyword-only parameters come from a call; ``given`` is what comes before them.
+
+    With ``**more: Unpack[SomeTypedDict]`` the members of that come from the call, too, those that it has.
+    """
 
     def __init__(self, function: Callable[..., Any], *given: Any) -> None:
         self._function = function
         self._given = given
         types = get_type_hints(function)
-        self._names = tuple(
-            one.name for one in inspect.signature(function).parameters.values() if one.kind is one.KEYWORD_ONLY
-        )
-        defaults = {name: inspect.signature(function).parameters[name].default for name in self._names}
+        parameters = inspect.signature(function).parameters.values()
+        defaults = {one.name: one.default for one in parameters if one.kind is one.KEYWORD_ONLY}
+        for one in parameters:
+            if one.kind is one.VAR_KEYWORD:
+                members = get_type_hints(*get_args(types[one.name]))
+                types |= {name: kind | msgspec.UnsetType for name, kind in members.items()}
+                defaults |= dict.fromkeys(members, msgspec.UNSET)
+        self._names = tuple(defaults)
         self._struct = msgspec.defstruct(
             "Parameters",
             [
@@ -55,7 +62,7 @@ class Service:
             values = decoding.from_values(params, self._struct)
         except msgspec.ValidationError as error:
             raise UsageError(f"That call cannot be understood: {str(error)[:200]}.") from error
-        named = {name: getattr(values, name) for name in self._names}
+        named = {name: value for name in self._names if (value := getattr(values, name)) is not msgspec.UNSET}
         for name, value in named.items():
             if not _within_bounds(value):
                 raise UsageError(f"“{name}” is larger than it may be.")

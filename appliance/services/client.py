@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypedDict, TypeVar, Unpack
+from typing import Any, Literal, TypedDict, TypeVar, Unpack
 
 import msgspec
 
@@ -62,6 +62,34 @@ class RemoteSettings(TypedDict, total=False):
     lock_mode: str
     keep_daily: int
     keep_weekly: int
+
+
+class ProfileSettings(TypedDict, total=False):
+    """What is set for an archiving profile beside its name and its kind: the fields of ``events.ProfilePut``, but that
+    ``archive`` and ``chosen`` are addresses. Of ``options`` those that are given change, and an empty value takes one
+    away."""
+
+    options: Mapping[str, str]
+    archive: str
+    users: Literal["all", "only", "except"]
+    chosen: Sequence[str]
+    include: Sequence[str]
+    exclude: Sequence[str]
+    since: str
+    before: str
+    older_than_days: int
+    largest: int
+    only_read: bool
+    sender: str
+    subject: str
+    delete_after_days: int
+    directory: str
+    interval: int
+    cron: str
+    parallel: int
+    rate: int
+    timeout: int
+    paused: bool
 
 
 class WatchSettings(TypedDict, total=False):
@@ -191,8 +219,14 @@ class ArchiveClient:
         offset: int = 0,
         limit: int = 25,
         everywhere: bool = False,
+        whose: str = "",
+        folder: str = "",
+        below: bool = False,
     ) -> api.SearchPage:
-        """A page of results. ``everywhere`` (auditors only) looks in all archives. Raises QueryError."""
+        """A page of results. ``everywhere`` (auditors only) looks in all archives, ``whose`` in another that is open to
+        the caller, by its id, or with ``api.ALL`` in each that they may read. ``folder`` (an id)
+        keeps the search to a folder and, with ``below``, to those in it. Raises QueryError, ForbiddenError, for a
+        folder NotFoundError."""
         return await self._call(
             "search",
             api.SearchPage,
@@ -202,31 +236,61 @@ class ArchiveClient:
             offset=offset,
             limit=limit,
             everywhere=everywhere,
+            whose=whose,
+            folder=folder,
+            below=below,
         )
 
-    async def message(self, token: str, *, id: str, everywhere: bool = False) -> api.MessageView:
-        """One message, opened. Raises NotFoundError also where the caller may not see it."""
-        return await self._call("message", api.MessageView, token, id=id, everywhere=everywhere)
+    async def folders(self, token: str, *, whose: str = "") -> tuple[api.FolderTree, ...]:
+        """The folders of fetched mail, archive by archive; ``whose`` as in ``search``. Raises ForbiddenError."""
+        return await self._call("folders", tuple[api.FolderTree, ...], token, whose=whose)
+
+    async def message(self, token: str, *, id: str, everywhere: bool = False, whose: str = "") -> api.MessageView:
+        """One message, opened; ``whose`` here and below as in ``search``. Raises NotFoundError also where the caller
+        may not see it."""
+        return await self._call("message", api.MessageView, token, id=id, everywhere=everywhere, whose=whose)
 
     async def message_html(
-        self, token: str, *, id: str, remote: bool = False, everywhere: bool = False
+        self, token: str, *, id: str, remote: bool = False, everywhere: bool = False, whose: str = ""
     ) -> api.HtmlView:
         """The message's HTML, sanitised; with remote images only when ``remote``."""
-        return await self._call("message_html", api.HtmlView, token, id=id, remote=remote, everywhere=everywhere)
+        return await self._call(
+            "message_html", api.HtmlView, token, id=id, remote=remote, everywhere=everywhere, whose=whose
+        )
 
-    async def part(self, token: str, *, id: str, part: int, everywhere: bool = False) -> Stream:
+    async def part(self, token: str, *, id: str, part: int, everywhere: bool = False, whose: str = "") -> Stream:
         """One attachment."""
-        return await self._stream("part", token, id=id, part=part, everywhere=everywhere)
+        return await self._stream("part", token, id=id, part=part, everywhere=everywhere, whose=whose)
 
-    async def original(self, token: str, *, id: str, report: bool = False, everywhere: bool = False) -> Stream:
+    async def original(
+        self, token: str, *, id: str, report: bool = False, everywhere: bool = False, whose: str = ""
+    ) -> Stream:
         """The original, bit for bit; with ``report`` (auditors) the journal report as it was received."""
-        return await self._stream("original", token, id=id, report=report, everywhere=everywhere)
+        return await self._stream("original", token, id=id, report=report, everywhere=everywhere, whose=whose)
 
     async def export_begin(
-        self, token: str, *, query: str = "", ids: tuple[str, ...] = (), everywhere: bool = False
+        self,
+        token: str,
+        *,
+        query: str = "",
+        ids: tuple[str, ...] = (),
+        everywhere: bool = False,
+        whose: str = "",
+        folder: str = "",
+        below: bool = False,
     ) -> api.JobInfo:
         """A ZIP of EML with manifest.csv, of all hits of ``query`` or of ``ids``; made by a job."""
-        return await self._call("export_begin", api.JobInfo, token, query=query, ids=list(ids), everywhere=everywhere)
+        return await self._call(
+            "export_begin",
+            api.JobInfo,
+            token,
+            query=query,
+            ids=list(ids),
+            everywhere=everywhere,
+            whose=whose,
+            folder=folder,
+            below=below,
+        )
 
     async def jobs(self, token: str, *, kind: str = "") -> tuple[api.JobInfo, ...]:
         """The jobs that the caller may see, newest first; with ``kind`` those of that kind."""
@@ -365,6 +429,26 @@ class ArchiveClient:
         """Approve or refuse an appointment (auditors, not the one who asked)."""
         await self._call("role_decide", None, token, id=id, approve=approve)
 
+    async def user_by_address(self, token: str, *, address: str) -> api.UserInfo:
+        """The user who holds an address. Raises NotFoundError."""
+        return await self._call("user_by_address", api.UserInfo, token, address=address)
+
+    async def access_list(self, token: str, *, user: str = "", whose: str = "") -> tuple[api.AccessInfo, ...]:
+        """Who may read which other archive: what ``user`` may read, or by whom that of ``whose`` may be read."""
+        return await self._call("access_list", tuple[api.AccessInfo, ...], token, user=user, whose=whose)
+
+    async def access_open(self, token: str, *, user: str, whose: str, reason: str) -> api.AccessInfo:
+        """Let a user read another's archive. Raises ForbiddenError where that user is the caller."""
+        return await self._call("access_open", api.AccessInfo, token, user=user, whose=whose, reason=reason)
+
+    async def access_close(self, token: str, *, user: str, whose: str) -> None:
+        """Let a user read that archive no more. Raises NotFoundError."""
+        await self._call("access_close", None, token, user=user, whose=whose)
+
+    async def access_mine(self, token: str) -> tuple[api.ArchiveReader, ...]:
+        """Who may read the caller's own archive."""
+        return await self._call("access_mine", tuple[api.ArchiveReader, ...], token)
+
     async def audit(self, token: str, *, find: str = "", offset: int = 0, limit: int = 50) -> api.AuditPage:
         """The audit trail (auditors; administrators see it without what was searched for)."""
         return await self._call("audit", api.AuditPage, token, find=find, offset=offset, limit=limit)
@@ -410,6 +494,52 @@ class ArchiveClient:
     async def directory_synchronised(self, token: str, *, id: str) -> api.DirectorySynchronised:
         """What a finished synchronisation did."""
         return await self._call("directory_synchronised", api.DirectorySynchronised, token, id=id)
+
+    # -- archiving profiles -----------------------------------------------------------------------------------
+
+    async def profiles(self, token: str) -> tuple[api.ProfileInfo, ...]:
+        """All archiving profiles, by name, each with its last run or the one under way."""
+        return await self._call("profiles", tuple[api.ProfileInfo, ...], token)
+
+    async def profile_add(
+        self, token: str, *, name: str, kind: str, **settings: Unpack[ProfileSettings]
+    ) -> api.ProfileInfo:
+        """A new profile. Raises UsageError, ConflictError for a name that is taken."""
+        return await self._call("profile_add", api.ProfileInfo, token, name=name, kind=kind, **settings)
+
+    async def profile_change(self, token: str, *, name: str, **settings: Unpack[ProfileSettings]) -> api.ProfileInfo:
+        """Change what is given."""
+        return await self._call("profile_change", api.ProfileInfo, token, name=name, **settings)
+
+    async def profile_remove(self, token: str, *, name: str) -> None:
+        """Fetch nothing by it any more; what was fetched stays."""
+        await self._call("profile_remove", None, token, name=name)
+
+    async def profile_test(self, token: str, *, name: str) -> tuple[api.ProfileCheck, ...]:
+        """Try everything that a run needs, and fetch nothing."""
+        return await self._call("profile_test", tuple[api.ProfileCheck, ...], token, name=name)
+
+    async def profile_deletions(self, token: str, *, name: str) -> api.ProfileDeletions:
+        """What the profile's rule would have deleted at the source if it ran now; nothing is."""
+        return await self._call("profile_deletions", api.ProfileDeletions, token, name=name)
+
+    async def profile_run(self, token: str, *, name: str) -> api.ProfileBegun:
+        """Begin a run, after a synchronisation where the profile has a directory."""
+        return await self._call("profile_run", api.ProfileBegun, token, name=name)
+
+    async def profile_stop(self, token: str, *, name: str) -> None:
+        """Ask what is under way to end. Raises ConflictError where nothing is."""
+        await self._call("profile_stop", None, token, name=name)
+
+    async def profile_runs(self, token: str, *, name: str | None = None, limit: int = 50) -> tuple[api.ProfileRun, ...]:
+        """The runs that are remembered of one profile, or of all, newest first."""
+        return await self._call("profile_runs", tuple[api.ProfileRun, ...], token, name=name, limit=limit)
+
+    async def profile_run_get(self, token: str, *, id: int) -> api.ProfileRun:
+        """One run, with its accounts and what could not be fetched. Raises NotFoundError."""
+        return await self._call("profile_run_get", api.ProfileRun, token, id=id)
+
+    # -- replicas ---------------------------------------------------------------------------------------------
 
     async def remotes(self, token: str) -> tuple[api.RemoteInfo, ...]:
         """All remotes, by name, with how far they are."""

@@ -7,9 +7,11 @@ from typing import Any
 
 from appliance.errors import UsageError
 from appliance.services import (
+    access,
     alarming,
     api,
     auditing,
+    folders,
     instructions,
     locking,
     mailbox_access,
@@ -35,6 +37,7 @@ from appliance.services.metrics import Metrics
 from appliance.services.notifying.services import Notifications
 from appliance.services.paths import Paths
 from appliance.services.principal import Principal
+from appliance.services.profiles.managing import Profiles
 from appliance.services.proving import Proofs
 from appliance.services.pulling import Pulling
 from appliance.services.replicas import Replicas
@@ -47,6 +50,7 @@ from appliance.services.wire import Call
 
 _OF_THE_ARCHIVE: Mapping[str, Callable[..., Any]] = {
     "search": searching.search,
+    "folders": folders.folders,
     "message": reading.message,
     "message_html": reading.message_html,
     "part": reading.part,
@@ -64,6 +68,7 @@ _OF_THE_ARCHIVE: Mapping[str, Callable[..., Any]] = {
     "mailbox_token_remove": mailbox_access.mailbox_token_remove,
     "users": users.users,
     "user": users.user,
+    "user_by_address": users.user_by_address,
     "user_create": users.user_create,
     "user_change": users.user_change,
     "user_import": users.user_import,
@@ -72,6 +77,10 @@ _OF_THE_ARCHIVE: Mapping[str, Callable[..., Any]] = {
     "role_revoke": users.role_revoke,
     "role_requests": users.role_requests,
     "role_decide": users.role_decide,
+    "access_list": access.access_list,
+    "access_open": access.access_open,
+    "access_close": access.access_close,
+    "access_mine": access.access_mine,
     "audit": auditing.audit,
 }
 """Services that need nothing but the archive and the caller."""
@@ -94,6 +103,7 @@ class Dispatcher:
         self.replicas = Replicas(archive)
         self.certificates = Certificates(archive, jobs)
         self.directories = Directories(archive, jobs)
+        self.profiles = Profiles(archive, jobs, self.directories)
         examinations = Examinations(archive, jobs, self.replicas)
         looking = Looking(archive)
         self.trends = Trends(looking)
@@ -117,7 +127,7 @@ class Dispatcher:
             "export_begin": exports.begin, "jobs": jobs.list, "job": jobs.get, "job_stop": jobs.stop,
             "job_download": exports.download, "user_invite": user_invite,
             **self.replicas.methods(), **self.certificates.methods(), **self.directories.methods(),
-            **examinations.methods(),
+            **self.profiles.methods(), **examinations.methods(),
             **looking.methods(), **self.trends.methods(),
             **self.alarming.methods(), **self.notifications.methods(), **metrics.methods(), **support.methods(),
         })  # fmt: skip
@@ -139,6 +149,7 @@ class Dispatcher:
         self.alarming.close()
         self.timestamping.close()
         self.certificates.close()
+        self.profiles.close()
         self.directories.close()
         self.compactions.close()
         self.trends.close()

@@ -19,14 +19,17 @@ from typing import BinaryIO, NamedTuple, Protocol
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from appliance.errors import ForbiddenError, MailkeepError, UsageError
-from appliance.mail.query import parse
 from appliance.services import api
+from appliance.services.access import require_still_open
 from appliance.services.archive import Archive
+from appliance.services.auditing import look, note_look
 from appliance.services.client import StreamHead
+from appliance.services.folders import Chosen
+from appliance.services.folders import chosen as folder_chosen
 from appliance.services.jobs import Jobs, Progress
 from appliance.services.principal import Principal, View
 from appliance.services.reading import Download, message_id_of, open_for_export
-from appliance.services.searching import scope_of, today
+from appliance.services.searching import asked_for, scope_of
 
 KIND = "export"
 
@@ -49,6 +52,7 @@ def write_zip(
     sink: Sink,
     *,
     query: str = "",
+    chosen: Chosen | None = None,
     ids: tuple[str, ...] = (),
     progress: Progress,
 ) -> int:
@@ -58,10 +62,11 @@ def write_zip(
     later ones as ``NNNNNN-<id>-2.eml`` and so on. The manifest has a line for each file: file, id, received,
     subject, size, SHA-256, and a line for each message that could not be exported with the reason. Messages are
     compressed one by one, memory does not grow with their number. Returns how many could not be exported.
+    Raises ForbiddenError where an archive of the view is closed to the caller meanwhile.
     """
     left_out = 0
     progress.report(0, len(ids))
-    found = iter(ids) if ids else _hits(archive, view, query, progress)
+    found = iter(ids) if ids else _hits(archive, view, query, chosen, progress)
     manifest = io.StringIO()
     lines = csv.writer(manifest)
     lines.writerow(["file", "id", "received", "subject", "size", "sha256", "note"])
@@ -69,6 +74,7 @@ def write_zip(
         for id in found:
             if progress.stopped():
                 return left_out
+            require_still_open(archive, principal, view)
             name = f"{progress.done + 1:06d}-{id}"
             try:
                 for form, (row, content, subject) in enumerate(open_for_export(archive, principal, view, id), 1):
@@ -96,37 +102,56 @@ class Exports:
             left.unlink()
 
     def begin(
-        self, principal: Principal, *, query: str = "", ids: Sequence[str] = (), everywhere: bool = False
+        self,
+        principal: Principal,
+        *,
+        query: str = "",
+        ids: Sequence[str] = (),
+        everywhere: bool = False,
+        whose: str = "",
+        folder: str = "",
+        below: bool = False,
     ) -> api.JobInfo:
-        """Start an export of all hits of ``query``, or of ``ids``."""
-        view = principal.looking(everywhere=everywhere)
+        """Start an export of all hits of ``query``, or of ``ids``; all but these as in ``searching.search``."""
+        view = principal.looking(everywhere=everywhere, whose=whose)
         if len(ids) > MOST_PICKED:
             raise UsageError(f"Up to {MOST_PICKED} messages can be picked. Export a search instead.")
-        parse(query, today=today(self._archive))
+        chosen = folder_chosen(self._archive, view, folder=folder, below=below)
+        asked_for(self._archive, query, chosen)
         picked = tuple(message_id_of(self._archive, one) for one in ids)
-        what = f"{len(picked)} messages" if picked else f"all hits of “{query}”"
+        within = f" in {' / '.join(chosen.place.path)}" if chosen else ""
+        what = f"{len(picked)} messages" if picked else f"all hits of “{query}”{within}"
         file = EncryptedFile(self._archive.paths.exports / secrets.token_hex(8))
 
         def work(progress: Progress) -> str:
-            left_out = write_zip(self._archive, principal, view, file, query=query, ids=picked, progress=progress)
+            left_out = write_zip(
+                self._archive, principal, view, file, query=query, chosen=chosen, ids=picked, progress=progress
+            )
             file.finish()
             progress.result = _Finished(f"Export of {what}", name, view, file)
             return f"{left_out} left out, see manifest.csv" if left_out else ""
 
         name = datetime.fromtimestamp(self._archive.clock()).strftime("mail-%Y-%m-%d-%H%M.zip")
+        action, told = look(f"{KIND}.begin", " ".join((what, *picked)), view.others)
         return self._jobs.begin(
-            principal, KIND, f"Export of {what}", work, what=" ".join((what, *picked)), download=name, gone=file.remove
+            principal, KIND, f"Export of {what}", work, action=action, what=told, download=name, gone=file.remove
         )
 
     def download(self, principal: Principal, *, id: str) -> Download:
-        """The finished ZIP. An auditor who is none any more gets nothing of other people's mail."""
+        """The finished ZIP. Who is no auditor any more, or may not read that archive, gets nothing of it."""
         made = self._jobs.result(principal, id=id)
         if not isinstance(made, _Finished):
             raise UsageError("There is nothing to fetch from this job.")
         if made.view.archives is None and not principal.is_auditor:
             raise ForbiddenError("You are no auditor any more.")
-        self._archive.note(principal, "export.download", made.title)
-        return Download(StreamHead(made.name, "application/zip", made.file.size), made.file.read())
+        require_still_open(self._archive, principal, made.view)
+        note_look(self._archive, principal, "export.download", made.title, made.view.others)
+        return Download(StreamHead(made.name, "application/zip", made.file.size), self._pieces(principal, made))
+
+    def _pieces(self, principal: Principal, made: _Finished) -> Iterator[bytes]:
+        for piece in made.file.read():
+            require_still_open(self._archive, principal, made.view)
+            yield piece
 
 
 class _Finished(NamedTuple):
@@ -190,9 +215,9 @@ class EncryptedFile:
         self._frames += 1
 
 
-def _hits(archive: Archive, view: View, query: str, progress: Progress) -> Iterator[str]:
+def _hits(archive: Archive, view: View, query: str, chosen: Chosen | None, progress: Progress) -> Iterator[str]:
     """The ids of all hits, each once: quarter by quarter as they came in, those of one by date."""
-    node, scope = parse(query, today=today(archive)), scope_of(view)
+    node, scope = asked_for(archive, query, chosen), scope_of(view)
     progress.report(progress.done, archive.index.search(node, scope, limit=0, facets=False).total)
     yield from archive.index.every(node, scope)
 

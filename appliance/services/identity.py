@@ -22,6 +22,7 @@ from appliance.errors import ConflictError, ForbiddenError, SignInError, UsageEr
 from appliance.language import later
 from appliance.mail.addresses import normalise
 from appliance.services import api
+from appliance.services.access import others
 from appliance.services.archive import Archive
 from appliance.services.directories.passwords import whom_to_ask
 from appliance.services.principal import KEYHOLDER, Principal
@@ -114,7 +115,7 @@ class Identity:
         if found is None:
             raise SignInError(later("Your session has ended. Sign in again."))
         return Principal(
-            id=found.user, name=found.name, roles=found.roles | {"user"}, archives=frozenset({found.user}),
+            id=found.user, name=found.name, roles=found.roles | {"user"}, archives=found.opened | {found.user},
             client=client, session=token_hash,
         )  # fmt: skip
 
@@ -127,6 +128,7 @@ class Identity:
             user_id=found.user, name=found.name, address=found.address,
             roles=tuple(sorted(found.roles | {"user"})),  # type: ignore[arg-type]
             totp_enabled=found.totp, content_roles="auditor" in found.roles,
+            opened=others(self._archive, found.opened),
         )  # fmt: skip
 
     # -- signing in and out -----------------------------------------------------------------------------------

@@ -70,13 +70,13 @@ class Jobs:
         self._turns: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
 
     def begin(
-        self, principal: Principal, kind: str, title: str, work: Work, *, what: str | None = "", download: str = "",
-        shared_with: str = "", gone: Callable[[], None] | None = None,
+        self, principal: Principal, kind: str, title: str, work: Work, *, what: str | None = "", action: str = "",
+        download: str = "", shared_with: str = "", gone: Callable[[], None] | None = None,
     ) -> api.JobInfo:  # fmt: skip
         """Start ``work`` in a thread of its own, as soon as no other job of its ``kind`` runs.
 
-        The audit trail gets ``<kind>.begin`` with ``what`` (the title where that is empty) before anything happens;
-        with None the work writes its own line.
+        The audit trail gets ``action`` (``<kind>.begin`` where that is empty) with ``what`` (the title where that is
+        empty) before anything happens; with None for ``what`` the work writes its own line.
         ``download`` is the name of a file that can be fetched when the job is done. Beside the caller, holders of
         the role ``shared_with`` see and stop the job. ``gone`` is called once when nobody can come for the result
         any more: the job did not end well, or is forgotten. Raises ConflictError where too many are unfinished.
@@ -89,7 +89,7 @@ class Jobs:
             one.let_go()
         try:
             if what is not None:
-                self._archive.note(principal, f"{kind}.begin", what or title)
+                self._archive.note(principal, action or f"{kind}.begin", what or title)
         except MailkeepError:
             with self._lock:
                 del self._jobs[job.id]

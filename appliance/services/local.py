@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from appliance.errors import UsageError
-from appliance.services import api, mailboxes, reading, searching, users
+from appliance.services import api, folders, mailboxes, reading, searching, users
 from appliance.services.archive import Archive
 from appliance.services.identity import Identity
 from appliance.services.principal import Principal, View
@@ -43,10 +43,10 @@ class LocalServices:
             "first_administrator": self._identity.first_administrator,
             "local_search": self.search,
             "local_show": self.show,
+            "local_folders": self.folders,
             "idle": self.idle,
             "create_user_from_mail": self.create_user_from_mail,
             "gateway_set": self.gateway_set,
-            "user_by_address": self.user_by_address,
         }
 
     def setup_code(self, _principal: Principal) -> str:
@@ -59,15 +59,15 @@ class LocalServices:
 
     def search(
         self, principal: Principal, *, query: str, user: str = "", offset: int = 0, limit: int = 25,
-        sort: api.Sort = "date", reason: str = "",
+        sort: api.Sort = "date", reason: str = "", folder: str = "", below: bool = False,
     ) -> api.SearchPage:  # fmt: skip
-        """A page of hits in all archives, or of what one user sees."""
+        """A page of hits in all archives, or of what one user sees; ``folder`` and ``below`` as in
+        ``searching.search``."""
         principal.require("auditor")
-        view = principal.looking(everywhere=True)
-        if user:
-            archives = frozenset({users.find_user(self._archive, user)})
-            view = View(archives, archives)
-        page = searching.search_view(self._archive, view, query=query, sort=sort, offset=offset, limit=limit)
+        view = self._seen_by(user) if user else principal.looking(everywhere=True)
+        page = searching.search_view(
+            self._archive, view, query=query, sort=sort, offset=offset, limit=limit, folder=folder, below=below
+        )
         whose = f" as {user}" if user else ""
         self._archive.note(principal, "search.everywhere", f"{query}{whose} → {page.total}", reason)
         return page
@@ -75,6 +75,18 @@ class LocalServices:
     def show(self, principal: Principal, *, id: str) -> api.MessageView:
         """One message of any archive."""
         return reading.message(self._archive, principal, id=id, everywhere=True)
+
+    def folders(self, principal: Principal, *, user: str) -> tuple[api.FolderTree, ...]:
+        """The folders of a user's fetched mail."""
+        principal.require("auditor")
+        trees = folders.trees(self._archive, self._seen_by(user))
+        self._archive.note(principal, "folders.everywhere", user)
+        return trees
+
+    def _seen_by(self, user: str) -> View:
+        """What the user who holds an address sees."""
+        archives = frozenset({users.find_user(self._archive, user)})
+        return View(archives, archives)
 
     def idle(self, _principal: Principal) -> Idle:
         """Whether all accepted mail is searchable now."""
@@ -98,7 +110,3 @@ class LocalServices:
             raise UsageError(f"The largest message is from {SMALLEST_LIMIT} to {LARGEST_LIMIT} bytes.")
         self._archive.record(principal, events.GatewaySet(hostname or before.hostname, limit))
         mailboxes.publish(self._archive)
-
-    def user_by_address(self, principal: Principal, *, address: str) -> api.UserInfo:
-        """The user who holds an address."""
-        return users.user(self._archive, principal, id=users.find_user(self._archive, address))

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from appliance import __version__
 from appliance.catalogue.store import Catalogue
 from appliance.ingest.system_log import SYSTEM_MAILBOX
+from appliance.mail.places import IMPORTS_MAILBOX
 from appliance.services import alarming, api, replica_states
 from appliance.services.alarms.conditions import troubles
 from appliance.services.alarms.keeper import Alarms
@@ -84,7 +85,7 @@ class LockedStatus:
             unassigned=counts.unassigned,
             unparsed=counts.unparsed,
             users=0,
-            mailboxes=max(len(keyring.mailboxes) - 1, 0),  # one of them is the system's own
+            mailboxes=len(keyring.mailboxes.keys() - {SYSTEM_MAILBOX, IMPORTS_MAILBOX}),  # those are no doors
             volumes=len(volumes),
             volumes_signed=sum(one.sealed for one in volumes),
             backlog=len(waiting),

@@ -23,8 +23,9 @@ from appliance.mail import journal
 from appliance.mail import message as mail_message
 from appliance.mail.addresses import normalise
 from appliance.mail.audience import Participant, audience, header_people
-from appliance.services import api
+from appliance.services import api, folders
 from appliance.services.archive import Archive
+from appliance.services.auditing import note_look
 from appliance.services.client import StreamHead
 from appliance.services.principal import Principal, View
 from appliance.services.searching import people, scope_of
@@ -84,18 +85,24 @@ class _Copy(msgspec.Struct, frozen=True):
         return journal.readable(self.record.original, self.opened.reading)
 
 
-def message(archive: Archive, principal: Principal, *, id: str, everywhere: bool = False) -> api.MessageView:
-    """One message, opened. Raises NotFoundError also where the caller may not know of it."""
-    view = principal.looking(everywhere=everywhere)
+def message(
+    archive: Archive, principal: Principal, *, id: str, everywhere: bool = False, whose: str = ""
+) -> api.MessageView:
+    """One message, opened; here and below ``whose`` is as in ``Principal.looking``.
+
+    Raises NotFoundError also where the caller may not know of it, ForbiddenError.
+    """
+    view = principal.looking(everywhere=everywhere, whose=whose)
     message_id, rows = _visible(archive, view, id)
     # The children read while the audit line is made durable: nothing leaves here before it is.
     begun = [_begin(archive, row) for row in rows[:MOST_COPIES]]
-    archive.note(principal, "message.open", id, "")
+    others = _others(view, rows)
+    note_look(archive, principal, "message.open", id, others)
     doors = archive.settings.doors()
     copies = [_finish(archive, one, doors) for one in begun]
     first = copies[0]
     facts = first.opened.facts
-    seen = [one for one in _everyone(copies) if one.visible_to(view.knows)]
+    seen = _everyone(copies, view)
     return api.MessageView(
         id=message_id,
         subject=facts.subject,
@@ -113,56 +120,74 @@ def message(archive: Archive, principal: Principal, *, id: str, everywhere: bool
             api.PartInfo(one.part, one.name, one.content_type, one.size, one.inline, one.text_status)
             for one in facts.attachments
         ),
-        headers=_headers(first, view.knows),
+        headers=_headers(first, view.knows_of(first.row.archives)),
         envelope=_envelope(copies, seen, view.archives is not None),
         thread=_thread(archive, view, message_id, facts.message_id, facts.references),
         copies=tuple(_copy_info(archive, one) for one in copies),
         unparsed=any(row.unparsed for row in rows),
         defects=facts.defects,
         may_report=principal.is_auditor,
+        others=tuple(sorted(others)),
+        folders=folders.places(archive, view, [row.record_id for row in rows]),
     )
 
 
 def message_html(
-    archive: Archive, principal: Principal, *, id: str, remote: bool = False, everywhere: bool = False
+    archive: Archive,
+    principal: Principal,
+    *,
+    id: str,
+    remote: bool = False,
+    everywhere: bool = False,
+    whose: str = "",
 ) -> api.HtmlView:
     """The message's HTML, sanitised; pictures from outside only with ``remote``."""
-    view = principal.looking(everywhere=everywhere)
-    row = visible_rows(archive, view, id)[0]
+    view = principal.looking(everywhere=everywhere, whose=whose)
+    rows = visible_rows(archive, view, id)
+    others = _others(view, rows)
     # The page that shows a message has asked for it before its HTML, but nothing makes a caller do so.
     if remote:
-        archive.note(principal, "message.remote", id)
-    elif everywhere:
-        archive.note(principal, "message.html", id)
-    copy = _open(archive, row)
+        note_look(archive, principal, "message.remote", id, others)
+    elif everywhere or others:
+        note_look(archive, principal, "message.html", id, others)
+    copy = _open(archive, rows[0])
     mark = f"part-{secrets.token_hex(8)}-"
     safe = archive.pool.sanitise(copy.readable, remote=remote, cid_base=mark).result()
     return api.HtmlView(_with_pictures(safe.html, mark, copy.readable), safe.blocked)
 
 
-def part(archive: Archive, principal: Principal, *, id: str, part: int, everywhere: bool = False) -> Download:
+def part(
+    archive: Archive, principal: Principal, *, id: str, part: int, everywhere: bool = False, whose: str = ""
+) -> Download:
     """One attachment."""
-    view = principal.looking(everywhere=everywhere)
-    copy = _open(archive, visible_rows(archive, view, id)[0])
+    view = principal.looking(everywhere=everywhere, whose=whose)
+    rows = visible_rows(archive, view, id)
+    copy = _open(archive, rows[0])
     about, content = mail_message.part(copy.readable, part)
-    archive.note(principal, "attachment.open", f"{id} {part} {about.name}")
+    note_look(archive, principal, "attachment.open", f"{id} {part} {about.name}", _others(view, rows))
     return Download(StreamHead(about.name or f"part-{part}", about.content_type, len(content)), _slices(content))
 
 
 def original(
-    archive: Archive, principal: Principal, *, id: str, report: bool = False, everywhere: bool = False
+    archive: Archive,
+    principal: Principal,
+    *,
+    id: str,
+    report: bool = False,
+    everywhere: bool = False,
+    whose: str = "",
 ) -> Download:
     """The original, bit for bit: the message that was journaled, or with ``report`` what was received.
 
     The id of a record (``CopyInfo.record``) gives that copy, the id of a message the first that came in.
     """
-    view = principal.looking(everywhere=everywhere)
+    view = principal.looking(everywhere=everywhere, whose=whose)
     rows = visible_rows(archive, view, id)
     rows = [row for row in rows if row.record_id == _raw_id(id)] or rows
     if report:
         principal.require("auditor")
     copy = next(_downloadable(archive, principal, view, rows))
-    archive.note(principal, "message.report" if report else "message.download", id)
+    note_look(archive, principal, "message.report" if report else "message.download", id, _others(view, rows))
     content = copy.record.original if report else copy.original
     name = _file_name(copy.opened.facts.subject, id)
     return Download(StreamHead(name, "message/rfc822", len(content)), _slices(content))
@@ -199,6 +224,11 @@ def _visible(archive: Archive, view: View, id: str) -> tuple[str, list[RecordRow
     return message_id, rows
 
 
+def _others(view: View, rows: list[RecordRow]) -> frozenset[str]:
+    """The archives that are not the caller's own in which these records of the view are."""
+    return view.others & frozenset(archive for row in rows for archive in row.archives)
+
+
 def may_hold(copy: _Copy, known: frozenset[str]) -> bool:
     """Whether the original may go to this caller as it is: its header names nobody whom the caller may not know of."""
     hidden = _hidden(copy, known)
@@ -222,7 +252,7 @@ def _downloadable(archive: Archive, principal: Principal, view: View, rows: list
     none = True
     for row in rows[:MOST_COPIES]:
         copy = _open(archive, row)
-        if view.archives is None or principal.is_auditor or may_hold(copy, view.knows):
+        if view.archives is None or principal.is_auditor or may_hold(copy, view.knows_of(row.archives)):
             none = False
             yield copy
     if none:
@@ -297,15 +327,15 @@ def _with_pictures(html: str, mark: str, original: bytes) -> str:
     return re.sub(mark + r"(\d+)", picture, html)
 
 
-def _everyone(copies: list[_Copy]) -> list[Participant]:
-    """All participants once; who is open in one copy is open, and who may know of one by any copy may."""
+def _everyone(copies: list[_Copy], view: View) -> list[Participant]:
+    """All participants that are known of in the view, each once, and as told by a copy where they are open to all."""
     found: dict[tuple[str, str], Participant] = {}
-    for one in (one for copy in copies for one in copy.people):
-        key = (one.kind, one.address)
-        before = found.setdefault(key, one)
-        if before.seen_by is not None:
-            seen_by = None if one.seen_by is None else before.seen_by | one.seen_by
-            found[key] = msgspec.structs.replace(one if seen_by is None else before, seen_by=seen_by)
+    for copy in copies:
+        knows = view.knows_of(copy.row.archives)
+        for one in (one for one in copy.people if one.visible_to(knows)):
+            before = found.setdefault((one.kind, one.address), one)
+            if one.seen_by is None and before.seen_by is not None:
+                found[one.kind, one.address] = one
     return list(found.values())
 
 

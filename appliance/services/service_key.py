@@ -1,7 +1,7 @@
-"""The service key: it seals what names a replica, and opens no mail.
+"""The service key: it seals what names a replica and what profiles need, and opens no mail.
 
-An unlocked archive has it from the key agent. Where replication is to go on while the archive is locked, it lies
-beside the data folder as well, or systemd keeps it (docs/unlocking.md).
+An unlocked archive has it from the key agent. Where replicating and fetching are to go on while the archive is locked,
+it lies beside the data folder as well, or systemd keeps it (docs/unlocking.md).
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from appliance.services.paths import Paths
 CREDENTIAL = "mailkeep-service"
 """Name of the systemd credential (systemd.exec(5), LoadCredentialEncrypted=)."""
 CREDENTIAL_PLACE = "MAILKEEP_SERVICE_CREDENTIAL"
-"""In the environment: where systemd has put it. The replicator is told of this one file, and of no other credential."""
+"""In the environment: where systemd has put it. Replicator and collector are told of this one file, and of no other
+credential."""
 
 _BYTES = 32
 
@@ -32,6 +33,15 @@ def keys_of(keys: Keys) -> ReplicaKeys:
 
 def stored_keys(paths: Paths, *, files: Files = FILES) -> ReplicaKeys | None:
     """The same from what lies on this box; None where nothing does. Raises DamageError, StorageError."""
+    service = stored_service_key(paths, files=files)
+    if service is None:
+        return None
+    keyring = load_keyring(paths)
+    return ReplicaKeys(keyring.archive_id, service, keyring.verify_key)
+
+
+def stored_service_key(paths: Paths, *, files: Files = FILES) -> bytes | None:
+    """The key of purpose ``service`` that lies on this box; None where none does. Raises DamageError, StorageError."""
     place = os.environ.get(CREDENTIAL_PLACE)
     for path in (*([Path(place)] if place else []), paths.service_keyfile):
         try:
@@ -40,11 +50,10 @@ def stored_keys(paths: Paths, *, files: Files = FILES) -> ReplicaKeys | None:
             continue
         except OSError as error:
             raise StorageError(
-                f"The service key {path} cannot be read ({error.strerror}). Nothing is replicated while the archive is "
-                "locked."
+                f"The service key {path} cannot be read ({error.strerror}). Nothing is replicated or fetched while the "
+                "archive is locked."
             ) from error
-        keyring = load_keyring(paths)
-        return ReplicaKeys(keyring.archive_id, _key(text, path), keyring.verify_key)
+        return _key(text, path)
     return None
 
 
@@ -82,7 +91,7 @@ def _key(text: bytes, path: Path) -> bytes:
         key = b""
     if len(key) != _BYTES:
         raise DamageError(
-            f"{path} holds no service key. Nothing is replicated while the archive is locked. Write it anew with "
-            "`mailkeep service-key write`."
+            f"{path} holds no service key. Nothing is replicated or fetched while the archive is locked. Write it anew "
+            "with `mailkeep service-key write`."
         )
     return key

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+import re
 
-from appliance.language import current, ngettext
+from appliance.errors import UsageError
+from appliance.language import current, later, ngettext
 
+_TYPED = re.compile(r"(\d{1,12}(?:\.\d{1,6})?)\s*([KMGT]?)I?B?", re.ASCII)
 _UNITS = ("KB", "MB", "GB", "TB", "PB")
 
 
@@ -23,3 +26,17 @@ def number(count: int) -> str:
     """An integer with its thousands apart, as ``1,234``; in German ``1.234``."""
     text = f"{count:,}"
     return text.replace(",", ".") if current() == "de" else text
+
+
+def in_bytes(text: str) -> int:
+    """The size that somebody has typed: ``25M``, ``1.5 GB`` (units of 1024) or ``800000``. Raises UsageError."""
+    found = _TYPED.fullmatch(text.strip().upper())
+    if found is None:
+        raise UsageError(later("“{text}” is no size such as 25M."), text=text)
+    return int(float(found[1]) * 1024 ** " KMGT".index(found[2] or " "))
+
+
+def typed(count: int) -> str:
+    """A size as somebody would type it, exactly: ``25M``."""
+    power = next((power for power in (4, 3, 2, 1) if count and count % 1024**power == 0), 0)
+    return f"{count // 1024**power}{' KMGT'[power]}".strip()

@@ -42,6 +42,7 @@ from appliance.services.jobs import Jobs, Progress
 from appliance.services.looking import Looking
 from appliance.services.paths import Paths
 from appliance.services.principal import Principal
+from appliance.services.profiles.checking import named
 from appliance.services.pseudonyms import Pseudonyms
 from appliance.services.reading import Download
 from appliance.settings import events, tables
@@ -205,6 +206,7 @@ def _settings(archive: Archive) -> str:
         "roles": {role: grants.count(role) for role in sorted(set(grants))},
         "remotes": [_remote(one) for one in settings.remotes()],
         "replication": settings.replication(),
+        "profiles": [_profile(one) for one in settings.profiles()],
         "watch": [_without(one) for one in settings.watches().values()],
         "notifying": {**_without(notifying, "password", "secret", "user", "url"), "webhook": bool(notifying.url),
                       "since": since},
@@ -217,6 +219,12 @@ def _settings(archive: Archive) -> str:
 def _remote(put: events.RemotePut) -> dict[str, Any]:
     """Which options a remote has, not what is in them: there are credentials among them."""
     return {**_without(put, "options", "path"), "options": sorted(put.options)}
+
+
+def _profile(put: events.ProfilePut) -> dict[str, Any]:
+    """Which options a profile has, and how it runs; not whose mail, from where, or which."""
+    plain = _without(put, "options", "archive", "chosen", "include", "exclude", "sender", "subject")
+    return {**plain, "options": sorted(put.options), "chosen": len(put.chosen)}
 
 
 def _without(value: msgspec.Struct, *names: str) -> dict[str, Any]:
@@ -283,6 +291,7 @@ def _pseudonyms(archive: Archive) -> Pseudonyms:
     notifying, _since = settings.notifying()
     addresses += [*doors, notifying.sender, *notifying.recipients]
     options = [value for put in settings.remotes() for value in (*put.options.values(), put.path)]
+    options += [value for put in settings.profiles() for value in named(put)]
     hosts = {
         settings.gateway().hostname, socket.gethostname(), socket.getfqdn(), notifying.host,
         *(domain(address) for address in addresses if "@" in address),

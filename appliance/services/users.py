@@ -223,6 +223,12 @@ def role_decide(archive: Archive, principal: Principal, *, id: str, approve: boo
         archive.record(principal, events.RoleRefused(id))
 
 
+def user_by_address(archive: Archive, principal: Principal, *, address: str) -> api.UserInfo:
+    """The user who holds an address now. Raises NotFoundError."""
+    principal.require("admin")
+    return _info(archive, find_user(archive, address))
+
+
 def find_user(archive: Archive, address: str) -> str:
     """The id of the user who holds an address now. Raises NotFoundError."""
     found = archive.owners.archive_of(normalise(address), int(archive.clock() * 1e6))

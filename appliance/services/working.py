@@ -1,7 +1,7 @@
 """Which of the archive's processes answer or work, seen from the archiver, which does.
 
-Agent and replicator are asked for a connection, the projector holds a lock, gateway workers write down their counters.
-POP3 server and web process call nobody as long as nobody calls them: systemd knows of them, or, under
+Agent, replicator and collector are asked for a connection, the projector holds a lock, gateway workers write down
+their counters. POP3 server and web process call nobody as long as nobody calls them: systemd knows of them, or, under
 `mailkeep serve`, the list of processes.
 """
 
@@ -35,6 +35,7 @@ def processes(
     yield "archiver", True
     yield "agent", _answers(paths.agent_socket)
     yield "replicator", _answers(paths.replica_socket)
+    yield "collector", _answers(paths.collector_socket)
     yield "projector", _is_held(Generations(paths).current().folder / "index" / "writer.lock")
     for worker in workers:
         yield f"gateway-{worker.worker}", now - worker.updated_at / 1e6 <= UNHEARD_SECONDS

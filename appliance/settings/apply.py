@@ -151,6 +151,25 @@ def _(event: events.RoleRevoked, context: Context) -> tuple[str, str, str]:
 
 
 @_apply.register
+def _(event: events.ArchiveOpened, context: Context) -> tuple[str, str, str]:
+    context.database.merge(
+        tables.Access(
+            user_id=event.user, archive=event.archive, reason=event.reason, opened_by=context.entry.by,
+            at=context.entry.at,
+        )
+    )  # fmt: skip
+    return "access.open", f"{event.archive} to {event.user}", event.reason
+
+
+@_apply.register
+def _(event: events.ArchiveClosed, context: Context) -> tuple[str, str, str]:
+    context.database.execute(
+        delete(tables.Access).where(tables.Access.user_id == event.user, tables.Access.archive == event.archive)
+    )
+    return "access.close", f"{event.archive} to {event.user}", ""
+
+
+@_apply.register
 def _(event: events.MailboxPut, context: Context) -> tuple[str, str, str]:
     row = context.database.get(tables.Mailbox, event.mailbox)
     action = "mailbox.change" if row else "mailbox.create"
@@ -313,6 +332,41 @@ def _(event: events.DirectorySynchronised, context: Context) -> tuple[str, str, 
         row.synchronised_at, row.result = context.entry.at, msgspec.json.encode(event).decode()
     told = f"{event.name} created={event.created} changed={event.changed} unchanged={event.unchanged}"
     return "directory.synchronise", f"{told} refused={event.refused} disabled={event.disabled}", ""
+
+
+@_apply.register
+def _(event: events.ProfilePut, context: Context) -> tuple[str, str, str]:
+    row = context.database.get(tables.Profile, event.name)
+    action = "profile.change" if row else "profile.add"
+    if row is None:
+        row = tables.Profile(name=event.name)
+        context.database.add(row)
+    row.put = msgspec.json.encode(event).decode()
+    return action, " ".join(_profile_told(event)), ""
+
+
+def _profile_told(event: events.ProfilePut) -> Iterator[str]:
+    """A profile in words: from where, into whose archive, when; nothing else of what its options hold."""
+    yield f"{event.name} {event.kind}"
+    for key in ("host", "url"):
+        if host := _host(event.options.get(key, "")):
+            yield f"{key}={host}"
+    if event.archive:
+        yield f"archive={event.archive}"
+    if event.chosen:
+        yield f"users={event.users}-{len(event.chosen)}"
+    if event.interval or event.cron:
+        yield f"interval={event.interval}-seconds" if event.interval else f"cron={event.cron.replace(' ', '_')}"
+    if event.delete_after_days:
+        yield f"delete-after={event.delete_after_days}-days"
+    if event.paused:
+        yield "paused"
+
+
+@_apply.register
+def _(event: events.ProfileRemoved, context: Context) -> tuple[str, str, str]:
+    context.database.execute(delete(tables.Profile).where(tables.Profile.name == event.name))
+    return "profile.remove", event.name, ""
 
 
 @_apply.register

@@ -87,6 +87,21 @@ class RoleRevoked(msgspec.Struct, frozen=True, tag=True):
     role: str
 
 
+class ArchiveOpened(msgspec.Struct, frozen=True, tag=True):
+    """A user may read another's archive from now on; ``archive`` is the id of whose it is."""
+
+    user: str
+    archive: str
+    reason: str
+
+
+class ArchiveClosed(msgspec.Struct, frozen=True, tag=True):
+    """A user may not read that archive any more."""
+
+    user: str
+    archive: str
+
+
 class MailboxPut(msgspec.Struct, frozen=True, tag=True):
     """A mailbox is created or changed. The id is 16 bytes; its keys are in the keyring under that id.
 
@@ -354,9 +369,10 @@ class Noted(msgspec.Struct, frozen=True, tag=True):
 
 Event = (
     UserPut | PasswordSet | TotpSet | InvitationMade | InvitationUsed | RoleAsked | RoleGranted | RoleRefused
-    | RoleRevoked | MailboxPut | RecordsErased | TimestampingSet | CertificateSet | RemotePut | RemoteRemoved
-    | ReplicationSet | DirectoryPut | DirectoryRemoved | PeopleLinked | DirectorySynchronised | ProfilePut
-    | ProfileRemoved | GatewaySet | WatchSet | NotifyingSet | MetricsTokenSet | HoldPlaced | HoldReleased | Noted
+    | RoleRevoked | ArchiveOpened | ArchiveClosed | MailboxPut | RecordsErased | TimestampingSet | CertificateSet
+    | RemotePut | RemoteRemoved | ReplicationSet | DirectoryPut | DirectoryRemoved | PeopleLinked
+    | DirectorySynchronised | ProfilePut | ProfileRemoved | GatewaySet | WatchSet | NotifyingSet | MetricsTokenSet
+    | HoldPlaced | HoldReleased | Noted
 )  # fmt: skip
 
 

@@ -4,13 +4,25 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Engine, Insert, Select, bindparam, delete, func, insert, inspect, select
+from sqlalchemy import (
+    Connection,
+    Engine,
+    Insert,
+    ScalarSelect,
+    Select,
+    bindparam,
+    delete,
+    func,
+    insert,
+    inspect,
+    select,
+)
 from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.orm import Session as Database
 
@@ -24,8 +36,10 @@ from appliance.settings.apply import apply
 from appliance.settings.columns import bind_cipher, lookup
 from appliance.sqlite import durable, migrate, open_database
 
-NEWEST_REVISION = "0006"
+NEWEST_REVISION = "0008"
 DEFAULT_SIZE_LIMIT = 350 * 1024 * 1024
+
+_SLICE = 500  # values in one IN (...)
 
 
 class LogPosition(msgspec.Struct, frozen=True):
@@ -54,13 +68,22 @@ class Directory(msgspec.Struct, frozen=True):
 
 
 class SignedIn(msgspec.Struct, frozen=True):
-    """The user of a session: the primary address (or none), the roles in force, and whether TOTP is on."""
+    """The user of a session: the primary address (or none), the roles in force, and whether TOTP is on. ``opened`` are
+    the others' archives that the user may read."""
 
     user: str
     name: str
     address: str
     totp: bool
     roles: frozenset[str]
+    opened: frozenset[str]
+
+
+class Person(msgspec.Struct, frozen=True):
+    """How a user is called; the address is the primary one, empty where there is none."""
+
+    name: str
+    address: str
 
 
 class Holds(msgspec.Struct, frozen=True):
@@ -156,6 +179,23 @@ class Settings:
         """Lookup hashes of addresses whose holder changed in entries numbered over ``after``."""
         with self.read() as database:
             return list(database.scalars(select(tables.Address.lookup).where(tables.Address.number > after).distinct()))
+
+    # -- whose archives may be read by whom -------------------------------------------------------------------
+
+    def opened_to(self, user: str) -> frozenset[str]:
+        """The others' archives that a user may read at this moment."""
+        with self._engine.connect() as connection:
+            return frozenset(connection.execute(_OPENED, {"user": user}).scalars())
+
+    def people(self, ids: Collection[str]) -> dict[str, Person]:
+        """How these users are called, by id; who is none is left out."""
+        found: dict[str, Person] = {}
+        wanted = sorted(ids)
+        with self._engine.connect() as connection:
+            for start in range(0, len(wanted), _SLICE):
+                rows = connection.execute(_PEOPLE, {"ids": wanted[start : start + _SLICE]})
+                found.update({row.id: Person(row.name, row.address or "") for row in rows})
+        return found
 
     # -- mailboxes and gateway --------------------------------------------------------------------------------
 
@@ -293,6 +333,14 @@ class Settings:
             rows = database.execute(select(tables.Link.user_id, tables.Link.directory)).all()
             return {row.user_id: row.directory for row in rows}
 
+    # -- archiving profiles -----------------------------------------------------------------------------------
+
+    def profiles(self) -> list[events.ProfilePut]:
+        """The archiving profiles, by name; secrets in the clear."""
+        with self.read() as database:
+            rows = database.scalars(select(tables.Profile).order_by(tables.Profile.name)).all()
+            return [decoding.from_json(row.put, events.ProfilePut) for row in rows]
+
     # -- watching and telling ---------------------------------------------------------------------------------
 
     def watches(self) -> dict[bytes, events.WatchSet]:
@@ -336,7 +384,7 @@ class Settings:
         first = rows[0]
         return SignedIn(
             user=first.id, name=first.name, address=first.address or "", totp=first.totp,
-            roles=frozenset(row.role for row in rows if row.role),
+            roles=frozenset(row.role for row in rows if row.role), opened=frozenset((first.opened or "").split()),
         )  # fmt: skip
 
     def session_end(self, token_hash: bytes) -> None:
@@ -428,20 +476,34 @@ def _move() -> Insert:
 
 def _session() -> Select[Any]:
     """The user of a session, once for each role."""
-    user, held = tables.User, tables.Address
-    primary = (
-        select(held.address)
-        .where(held.user_id == user.id, held.until.is_(None))
-        .order_by(held.rank)
-        .limit(1)
+    user = tables.User
+    # In the same statement: most have none, and whoever signed in is looked up with each call.
+    opened = (
+        select(func.group_concat(tables.Access.archive, " "))
+        .where(tables.Access.user_id == user.id)
         .scalar_subquery()
     )
     return (
-        select(user.id, user.name, user.totp.is_not(None).label("totp"), primary.label("address"), tables.Grant.role)
+        select(
+            user.id, user.name, user.totp.is_not(None).label("totp"), _primary().label("address"),
+            opened.label("opened"), tables.Grant.role,
+        )
         .join(tables.Session, tables.Session.user_id == user.id)
         .outerjoin(tables.Grant, tables.Grant.user_id == user.id)
         .where(tables.Session.token_hash == bindparam("token"), tables.Session.expires_at > bindparam("now"))
         .where(user.state == "active")
+    )  # fmt: skip
+
+
+def _primary() -> ScalarSelect[str]:
+    """The primary address of the user of the statement that it becomes part of."""
+    held = tables.Address
+    return (
+        select(held.address)
+        .where(held.user_id == tables.User.id, held.until.is_(None))
+        .order_by(held.rank)
+        .limit(1)
+        .scalar_subquery()
     )
 
 
@@ -449,4 +511,8 @@ def _session() -> Select[Any]:
 _AUDIT = insert(tables.AuditRow)
 _MOVE = _move()
 _SESSION = _session()
+_OPENED = select(tables.Access.archive).where(tables.Access.user_id == bindparam("user"))
+_PEOPLE = select(tables.User.id, tables.User.name, _primary().label("address")).where(
+    tables.User.id.in_(bindparam("ids", expanding=True))
+)
 _NAME = select(tables.Mailbox.name).where(tables.Mailbox.id == bindparam("mailbox"))

@@ -78,6 +78,17 @@ class GrantRequest(Base):
     at: Mapped[int] = mapped_column(Integer)
 
 
+class Access(Base):
+    """That a user may read another's archive."""
+
+    __tablename__ = "access"
+    user_id: Mapped[str] = mapped_column(ForeignKey("user.id"), primary_key=True)
+    archive: Mapped[str] = mapped_column(ForeignKey("user.id"), primary_key=True, index=True)  # of this user
+    reason: Mapped[str] = mapped_column(EncryptedText)
+    opened_by: Mapped[str] = mapped_column(String)
+    at: Mapped[int] = mapped_column(Integer)  # microseconds
+
+
 class Invitation(Base):
     """A one-time code that has not been used."""
 
@@ -181,6 +192,14 @@ class Link(Base):
     lookup: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)  # of the entry's id
     user_id: Mapped[str] = mapped_column(String, index=True)
     put: Mapped[str] = mapped_column(EncryptedText)  # events.Link as JSON
+
+
+class Profile(Base):
+    """An archiving profile, by which mail is fetched."""
+
+    __tablename__ = "profile"
+    name: Mapped[str] = mapped_column(String, primary_key=True)
+    put: Mapped[str] = mapped_column(EncryptedText)  # events.ProfilePut as JSON, secrets among it
 
 
 class Gateway(Base):

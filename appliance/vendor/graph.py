@@ -117,32 +117,8 @@ class Graph:
         )
 
     def batch(self, urls: Sequence[str]) -> list[Reply]:
-        """The replies to ``BATCH`` GET requests or fewer, in their order; those that Graph was too busy for are asked
-        again."""
-        replies: dict[str, Reply] = {}
-        waited = 0.0
-        for attempt in range(self._patience.tries):
-            open_ones = [str(number) for number in range(len(urls)) if str(number) not in replies]
-            body = {"requests": [{"id": one, "method": "GET", "url": urls[int(one)]} for one in open_ones]}
-            answered = {one.id: one for one in self._api.post("/$batch", _Replies, body).responses}
-            if answered.keys() != set(open_ones):
-                raise UnavailableError(
-                    later("Microsoft Graph did not answer every request of a batch. Nothing was changed.")
-                )
-            replies |= {number: one for number, one in answered.items() if one.status not in AGAIN}
-            if len(replies) == len(urls):
-                break
-            pause = max(_named_pause(one) for one in answered.values() if one.status in AGAIN) or 2.0**attempt
-            waited += pause
-            if attempt + 1 == self._patience.tries or waited > self._patience.waiting:
-                raise ThrottledError(
-                    later(
-                        "Microsoft Graph is busy and asks for patience. Nothing was changed; it is tried again later."
-                    ),
-                    pause,
-                )
-            self._sleep(pause)
-        return [replies[str(number)] for number in range(len(urls))]
+        """As ``batch``."""
+        return batch(self._api, urls, patience=self._patience, sleep=self._sleep)
 
     def _read(self, path: str, type: type[T], params: Mapping[str, str], seen: Callable[[int], None]) -> list[T] | None:
         """All of a collection, or None where the place in it was lost."""
@@ -165,6 +141,41 @@ class Graph:
             found.extend(page.value)
             seen(len(found))
         return found
+
+
+def batch(
+    api: Api,
+    urls: Sequence[str],
+    *,
+    patience: Patience,
+    sleep: Callable[[float], None],
+    headers: Mapping[str, str] | None = None,
+) -> list[Reply]:
+    """The replies to ``BATCH`` GET requests or fewer, in their order, each asked with ``headers``; those that Graph was
+    too busy for are asked again."""
+    more = {"headers": headers} if headers else {}
+    replies: dict[str, Reply] = {}
+    waited = 0.0
+    for attempt in range(patience.tries):
+        open_ones = [str(number) for number in range(len(urls)) if str(number) not in replies]
+        body = {"requests": [{"id": one, "method": "GET", "url": urls[int(one)], **more} for one in open_ones]}
+        answered = {one.id: one for one in api.post("/$batch", _Replies, body).responses}
+        if answered.keys() != set(open_ones):
+            raise UnavailableError(
+                later("Microsoft Graph did not answer every request of a batch. Nothing was changed.")
+            )
+        replies |= {number: one for number, one in answered.items() if one.status not in AGAIN}
+        if len(replies) == len(urls):
+            break
+        pause = max(_named_pause(one) for one in answered.values() if one.status in AGAIN) or 2.0**attempt
+        waited += pause
+        if attempt + 1 == patience.tries or waited > patience.waiting:
+            raise ThrottledError(
+                later("Microsoft Graph is busy and asks for patience. Nothing was changed; it is tried again later."),
+                pause,
+            )
+        sleep(pause)
+    return [replies[str(number)] for number in range(len(urls))]
 
 
 def _named_pause(reply: Reply) -> float:

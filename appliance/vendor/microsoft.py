@@ -59,16 +59,8 @@ def application(
 ) -> Application:
     """An application of what an administrator gave; ``certificate`` is PEM with certificate and key. Raises UsageError
     where something cannot be right."""
-    tenant, client, secret = tenant.strip(), client.strip(), secret.strip()
-    if not _TENANT.fullmatch(tenant):
-        raise UsageError(later("The tenant is its id or one of its domains, such as contoso.onmicrosoft.com."))
-    if not _GUID.fullmatch(client):
-        raise UsageError(
-            later(
-                "The application (client) id has the form 00000000-0000-0000-0000-000000000000. It is on the overview "
-                "page of the app registration."
-            )
-        )
+    tenant, client = registered(tenant, client)
+    secret = secret.strip()
     if bool(secret) == bool(certificate.strip()):
         raise UsageError(later("Give either a client secret or a certificate, not both and not neither."))
     if _GUID.fullmatch(secret):
@@ -80,11 +72,26 @@ def application(
         )
     return Application(
         tenant,
-        client.lower(),
+        client,
         secret,
         _certificate(certificate) if certificate.strip() else None,
         https(authority or AUTHORITIES[0]),
     )
+
+
+def registered(tenant: str, client: str) -> tuple[str, str]:
+    """Both as they are written in requests. Raises UsageError where they can be neither."""
+    tenant, client = tenant.strip(), client.strip()
+    if not _TENANT.fullmatch(tenant):
+        raise UsageError(later("The tenant is its id or one of its domains, such as contoso.onmicrosoft.com."))
+    if not _GUID.fullmatch(client):
+        raise UsageError(
+            later(
+                "The application (client) id has the form 00000000-0000-0000-0000-000000000000. It is on the overview "
+                "page of the app registration."
+            )
+        )
+    return tenant, client.lower()
 
 
 class Tokens:
@@ -137,19 +144,24 @@ class Tokens:
             authority=f"{application.authority}/{application.tenant}",
             # What is asked for otherwise, at the world's cloud: whether the authority is one of Microsoft's.
             instance_discovery=False,
-            http_client=_Transport(self._http, self._refused),
+            http_client=Transport(self._http, self._refused),
         )
 
     def _refused(self, error: str, description: str) -> RemoteDeniedError:
-        """In words. Microsoft says that its numbers may change; where none is known, its own sentence is given."""
-        number = re.match(r"AADSTS(\d+)", description)
-        text = _TEXTS.get(number[1] if number else "")
-        if text is None:
-            said = description.partition(" Trace ID:")[0].partition("\n")[0].strip() or error
-            return RemoteDeniedError(
-                later("Microsoft Entra ID does not let the application in: {said}"), said=said or "no reason was given"
-            )
-        return RemoteDeniedError(text, client=self._application.client, tenant=self._application.tenant)
+        return refused(self._application.client, self._application.tenant, error, description)
+
+
+def refused(client: str, tenant: str, error: str, description: str) -> RemoteDeniedError:
+    """In words why Entra ID gives no token. Microsoft says that its numbers may change; where none is known, its own
+    sentence is given."""
+    number = re.match(r"AADSTS(\d+)", description)
+    text = _TEXTS.get(number[1] if number else "")
+    if text is not None:
+        return RemoteDeniedError(text, client=client, tenant=tenant)
+    said = description.partition(" Trace ID:")[0].partition("\n")[0].strip() or error
+    return RemoteDeniedError(
+        later("Microsoft Entra ID does not let the application in: {said}"), said=said or "no reason was given"
+    )
 
 
 _NO_TENANT = later("There is no tenant “{tenant}” at this authority. Give the tenant's id or one of its domains.")
@@ -187,6 +199,14 @@ _TEXTS: Final = {
         "The application {client} was registered, but never consented to, in the tenant {tenant}. In the Microsoft "
         "Entra admin center, under App registrations, open it, API permissions, and grant admin consent."
     ),
+    "65001": later(
+        "Nobody has consented to what the application {client} asks for in the tenant {tenant}. In the Microsoft Entra "
+        "admin center, under App registrations, open it, API permissions, and grant admin consent."
+    ),
+    "7000218": later(
+        "The application {client} may not sign people in by a code. In the Microsoft Entra admin center, under App "
+        "registrations, open it, Authentication, and allow public client flows."
+    ),
     "53003": later(
         "A Conditional Access policy keeps the application out. Leave this application or this machine's address out "
         "of that policy."
@@ -210,7 +230,7 @@ class _Response(msgspec.Struct):
     headers: Mapping[str, str]
 
 
-class _Transport:
+class Transport:
     """msal's requests, over our client: the same time limits, patience and errors as everything else."""
 
     def __init__(self, http: Http, refused: Callable[[str, str], RemoteDeniedError]) -> None:
@@ -231,13 +251,14 @@ class _Transport:
         self,
         url: str,
         params: Mapping[str, str] | None = None,
-        data: Mapping[str, str | bytes] | None = None,
+        data: Mapping[str, str | bytes | None] | None = None,
         headers: Mapping[str, str] | None = None,
         **_: object,
     ) -> _Response:
         """A token."""
-        # msal gives what it signed as bytes, which would be sent as Python writes them.
-        form = {key: value.decode() if isinstance(value, bytes) else value for key, value in (data or {}).items()}
+        # msal gives what it signed as bytes, which would be sent as Python writes them, and None for nothing.
+        given = {key: value for key, value in (data or {}).items() if value is not None}
+        form = {key: value.decode() if isinstance(value, bytes) else value for key, value in given.items()}
         request = self._http.request("POST", https(url), params=params, headers=headers, form=form)
         return _response(self._http.ask_for_token(request))
 

@@ -16,7 +16,7 @@ import logging
 import re
 import ssl
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from http import HTTPStatus
 from types import TracebackType
@@ -84,6 +84,34 @@ class Answer(msgspec.Struct, frozen=True):
         return HTTPStatus.OK <= self.status < HTTPStatus.MULTIPLE_CHOICES
 
 
+class Stream:
+    """A request that was done, its answer's body to be read as it comes, once, and closed. ``size`` is the bytes that
+    the other side announced."""
+
+    def __init__(self, response: httpx.Response, trouble: Callable[[httpx.RequestError], UnavailableError]) -> None:
+        self.status = response.status_code
+        length = response.headers.get("content-length", "")
+        self.size = int(length) if length.isdecimal() and "content-encoding" not in response.headers else None
+        self._response = response
+        self._trouble = trouble
+
+    def pieces(self, size: int) -> Iterator[bytes]:
+        """The body, ``size`` bytes at a time. Raises UnavailableError where it breaks off or comes no further."""
+        try:
+            yield from self._response.iter_bytes(size)
+        except httpx.RequestError as error:
+            raise self._trouble(error) from error
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Let the connection go; what has not been read is lost."""
+        self._response.close()
+
+
+_Given = TypeVar("_Given", Answer, Answer | Stream)
+
+
 class Token(Protocol):
     """Where an access token comes from. ``refused`` is one that the other side did not take: it is not given again."""
 
@@ -103,7 +131,8 @@ class Http:
     """One client for one vendor's service; may be used by several threads. ``title`` names it in errors.
 
     ``tls`` is what certificates are checked against, by default what the system trusts (or SSL_CERT_FILE);
-    ``busy`` are reasons for which a 403 means that there were too many requests.
+    ``busy`` are reasons for which a 403 means that there were too many requests; ``lasting`` those for which a 5xx is
+    no passing trouble, but what there is to say of what was asked for.
     """
 
     def __init__(
@@ -113,6 +142,7 @@ class Http:
         tls: ssl.SSLContext | None = None,
         patience: Patience | None = None,
         busy: frozenset[str] = frozenset(),
+        lasting: frozenset[str] = frozenset(),
         largest: int = 64 * 1024 * 1024,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -121,6 +151,7 @@ class Http:
         """Seconds that the other side's clock is ahead of ours, by its last answer."""
         self._patience = patience or Patience()
         self._busy = busy
+        self._lasting = lasting
         self._largest = largest
         self._sleep = sleep
         self._client = httpx.Client(
@@ -143,19 +174,29 @@ class Http:
     def ask(self, request: httpx.Request) -> Answer:
         """The answer, a refusal too. Raises UnavailableError where there is none (ThrottledError where the other side
         asks for more patience than there is)."""
+        return self._patiently(request, self._once)
+
+    def stream(self, request: httpx.Request) -> Answer | Stream:
+        """The answer to a request, its body as it comes; a refusal is whole. Raises as ``ask``; what goes wrong once
+        the body has begun is the reader's to deal with."""
+        # Unpacked here, a few bytes could become any number at once.
+        request.headers["Accept-Encoding"] = "identity"
+        return self._patiently(request, self._begun)
+
+    def _patiently(self, request: httpx.Request, once: Callable[[httpx.Request], _Given]) -> _Given:
         waited = 0.0
         attempt = 0
         while True:
             trouble: UnavailableError
             try:
-                answer = self._once(request)
+                answer = once(request)
             except httpx.RequestError as error:
                 trouble = self._trouble(request, error)
                 if _distrusted(error) is not None:
                     raise trouble from error
                 pause = _pause(attempt)
             else:
-                if not self._is_busy(answer):
+                if isinstance(answer, Stream) or not self._is_busy(answer):
                     return answer
                 pause = _named_pause(answer) or _pause(attempt)
                 trouble = self._busy_with(answer.status, pause)
@@ -201,7 +242,16 @@ class Http:
 
     def _once(self, request: httpx.Request) -> Answer:
         until = time.monotonic() + self._patience.request
+        return self._whole(request, self._client.send(request, stream=True), until)
+
+    def _begun(self, request: httpx.Request) -> Answer | Stream:
+        until = time.monotonic() + self._patience.request
         response = self._client.send(request, stream=True)
+        if response.is_success:
+            return Stream(response, lambda error: self._trouble(request, error))
+        return self._whole(request, response, until)
+
+    def _whole(self, request: httpx.Request, response: httpx.Response, until: float) -> Answer:
         try:
             content = bytearray()
             for piece in response.iter_bytes():
@@ -221,7 +271,9 @@ class Http:
     def _is_busy(self, answer: Answer) -> bool:
         if answer.status == HTTPStatus.FORBIDDEN:
             return bool(self._busy) and told(answer)[0] in self._busy
-        return answer.status in AGAIN
+        if answer.status not in AGAIN:
+            return False
+        return not self._lasting or told(answer)[0] not in self._lasting
 
     def _busy_with(self, status: int, pause: float) -> UnavailableError:
         if status in _ITS_OWN_TROUBLE:
@@ -268,13 +320,14 @@ class Http:
 
 
 class Api:
-    """Requests below one address, each with a token, answered in JSON."""
+    """Requests below one address, each with a token and the same ``headers``, answered in JSON."""
 
-    def __init__(self, http: Http, base: str, token: Token) -> None:
+    def __init__(self, http: Http, base: str, token: Token, *, headers: Mapping[str, str] | None = None) -> None:
         """Raises UsageError where ``base`` is no https address."""
         self._http = http
         self._base = https(base)
         self._token = token
+        self._headers = headers or {}
 
     def get(self, path: str, type: type[T], params: Mapping[str, str] | None = None) -> T:
         """What is at ``path``. Raises RefusedError, UnavailableError, and RemoteDeniedError where the token is not
@@ -287,9 +340,25 @@ class Api:
         content = msgspec.json.encode(body)
         return self._read(self._http.request("POST", self._base + path, headers=headers, content=content), type)
 
+    def act(self, path: str) -> None:
+        """Have something done that is asked for by POST without a body and answered without one. The request may be
+        sent twice."""
+        self._well(self._http.request("POST", self._base + path, content=b""), self._http.ask)
+
+    def stream(self, path: str) -> Stream:
+        """The bytes at ``path``. Raises as ``get``, and as ``Stream.pieces``."""
+        found = self._well(self._http.request("GET", self._base + path), self._http.stream, accept="*/*")
+        if isinstance(found, Stream):
+            return found
+        raise UnavailableError(later("{title} answered with something else than was asked."), title=self._http.title)
+
+    def leads(self, link: str) -> bool:
+        """Whether an address is on the same host as everything else, so that it may be followed."""
+        return _place(link) == _place(self._base)
+
     def follow(self, link: str, type: type[T]) -> T:
         """What is at an address that an answer named, which must be on the same host as everything else."""
-        if _place(link) != _place(self._base):
+        if not self.leads(link):
             raise UnavailableError(
                 later("{title} sends us on to another address than its own. It was not followed; nothing was changed."),
                 title=self._http.title,
@@ -297,26 +366,32 @@ class Api:
         return self._read(self._http.request("GET", link), type)
 
     def _read(self, request: httpx.Request, type: type[T]) -> T:
-        token = self._token()
-        answer = self._ask(request, token)
-        if answer.status == HTTPStatus.UNAUTHORIZED:  # expired, or withdrawn, before its time
-            answer = self._ask(request, self._token(refused=token))
-        if not answer.well:
-            reason, message = told(answer)
-            words = ": ".join(one for one in (reason, message) if one)
-            raise RefusedError(
-                answer.status,
-                reason,
-                later("{title} refused what it was asked ({words}). Nothing was changed."),
-                title=self._http.title,
-                words=f"{answer.status} {words}".strip(),
-            )
-        return self._http.read(answer, type)
+        return self._http.read(self._well(request, self._http.ask), type)
 
-    def _ask(self, request: httpx.Request, token: str) -> Answer:
+    def _well(
+        self, request: httpx.Request, ask: Callable[[httpx.Request], _Given], *, accept: str = "application/json"
+    ) -> _Given:
+        """The answer to a request that was done. Raises RefusedError."""
+        request.headers.update({**self._headers, "Accept": accept})
+        token = self._token()
+        answer = self._asked(request, ask, token)
+        if answer.status == HTTPStatus.UNAUTHORIZED:  # expired, or withdrawn, before its time
+            answer = self._asked(request, ask, self._token(refused=token))
+        if isinstance(answer, Stream) or answer.well:
+            return answer
+        reason, message = told(answer)
+        words = ": ".join(one for one in (reason, message) if one)
+        raise RefusedError(
+            answer.status,
+            reason,
+            later("{title} refused what it was asked ({words}). Nothing was changed."),
+            title=self._http.title,
+            words=f"{answer.status} {words}".strip(),
+        )
+
+    def _asked(self, request: httpx.Request, ask: Callable[[httpx.Request], _Given], token: str) -> _Given:
         request.headers["Authorization"] = f"Bearer {token}"
-        request.headers["Accept"] = "application/json"
-        return self._http.ask(request)
+        return ask(request)
 
 
 def _place(address: str) -> tuple[str, str, int | None, bytes] | None:

@@ -1,9 +1,9 @@
 """``python -m tests.bench.imap``: the same mail pulled by mailkeep's IMAP source and by mbsync, from one Dovecot.
 
-A first pull of one large mailbox: into nothing, into the log (encrypted and durable), and by mbsync into a Maildir with
-``FSync yes``. The run after that, when nothing has changed in a hundred folders. The same mail in ten mailboxes, pulled
-one after another and all at once. Runs are interleaved; each figure is the median. Before each first pull Dovecot's
-lists and caches are taken away. Needs Debian's dovecot-imapd and isync, and root.
+A first pull of one large mailbox: by a profile (encrypted, durable, accounted for), by the source alone, and by mbsync
+into a Maildir with ``FSync yes``. The run after that, when nothing has changed in a hundred folders. The same mail in
+ten mailboxes, pulled one after another and all at once. Runs are interleaved; each figure is the median. Before each
+first pull Dovecot's lists and caches are taken away. Needs Debian's dovecot-imapd and isync, and root.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from appliance.keys.envelope import MailboxKeyPair
-from appliance.sources.base import Account, Failed, Fetched
+from appliance.services.collector.collecting import Collecting
+from appliance.services.collector.told import Person
+from appliance.sources.base import Account, Fetched
 from appliance.sources.imap.connecting import Server
 from appliance.sources.imap.signing_in import Password
 from appliance.sources.imap.source import ImapSource
-from appliance.store.writer import LogWriter
-from tests.dovecot import PASSWORD, Dovecot, why_not
+from tests.collector import Bench, imap
+from tests.dovecot import MASTER, MASTER_PASSWORD, PASSWORD, Dovecot, why_not
 
 _FOLDERS = 100
 _IN_A_FOLDER = 20
 _ACCOUNTS = 10
 _BESIDE = {
-    "mailkeep into the log": "mbsync, FSync yes",
-    "mailkeep into nothing": "mbsync, FSync yes",
+    "mailkeep": "mbsync, FSync yes",
+    "mailkeep, reading only": "mbsync, FSync yes",
     "nothing new, mailkeep": "nothing new, mbsync",
     "ten mailboxes at once": "ten mailboxes, one after another",
 }
@@ -73,9 +73,7 @@ class _Bench:
         port = server.tls if tls else server.plain
         where = Server("localhost", port, "tls" if tls else "none", server.ca if tls else "")
         self._source = ImapSource(where, Password(PASSWORD))
-        self._cursors: dict[str, bytes] = {}
         self._times = 0
-        self._keys = MailboxKeyPair.generate()
 
     def run(self, messages: int, runs: int) -> None:
         mails = list(_mails(messages))
@@ -89,16 +87,17 @@ class _Bench:
             f"{messages} messages, {megabytes:.0f} MB, {os.cpu_count()} cores, {'TLS' if self._tls else 'no TLS'}, "
             f"median of {runs} interleaved runs\n"
         )
-        self._again()
+        ten, again = [f"one-{number}" for number in range(_ACCOUNTS)], Bench(self._folder / "archive")
+        self._profile("many", kept=again)
         self._mbsync("many", self._folder / "kept")
         kinds: dict[str, Callable[[], object]] = {
             "mbsync, FSync yes": lambda: self._mbsync("large", self._folder / f"pulled-{self._times}"),
-            "mailkeep into the log": self._pull_into_log,
-            "mailkeep into nothing": lambda: self._pull(self._into_nothing),
-            "ten mailboxes, one after another": lambda: self._pull_many(1),
-            "ten mailboxes at once": lambda: self._pull_many(_ACCOUNTS),
+            "mailkeep": lambda: self._profile("large"),
+            "mailkeep, reading only": self._pull,
+            "ten mailboxes, one after another": lambda: self._profile(*ten),
+            "ten mailboxes at once": lambda: self._profile(*ten, parallel=_ACCOUNTS),
             "nothing new, mbsync": lambda: self._mbsync("many", self._folder / "kept"),
-            "nothing new, mailkeep": self._again,
+            "nothing new, mailkeep": lambda: self._profile("many", kept=again),
         }
         seconds: dict[str, list[float]] = defaultdict(list)
         for _ in range(runs):
@@ -118,43 +117,37 @@ class _Bench:
             beside = f"{statistics.median(seconds[_BESIDE[kind]]) / median:.2f} ×" if kind in _BESIDE else ""
             print(f"| {kind} | {median:.2f} | {rate} | {beside} |")
 
-    def _pull_many(self, at_once: int) -> None:
-        with ThreadPoolExecutor(at_once) as threads:
-            users = [f"one-{number}" for number in range(_ACCOUNTS)]
-            list(threads.map(lambda user: self._pull(self._into_nothing, user), users))
-
-    def _pull(self, take: Callable[[Iterator[Fetched | Failed]], None], user: str = "large") -> None:
-        with self._source.open(Account(user, "")) as session:
+    def _pull(self) -> None:
+        """The source alone: nothing is kept of what it reads."""
+        with self._source.open(Account("large", "")) as session:
             [inbox] = [folder for folder in session.folders() if folder.role == "inbox"]
             for page in session.changes(inbox, b""):
-                take(session.fetch(inbox, page.items))
+                for one in session.fetch(inbox, page.items):
+                    assert isinstance(one, Fetched)
+                    for _ in one.chunks:
+                        pass
 
-    def _into_nothing(self, fetched: Iterator[Fetched | Failed]) -> None:
-        for one in fetched:
-            assert isinstance(one, Fetched)
-            for _ in one.chunks:
-                pass
-
-    def _pull_into_log(self) -> None:
-        """A page is durable before its cursor would be kept."""
-        writer = LogWriter(self._folder / f"log-{self._times}", "b0", reserve=0)
-
-        def take(fetched: Iterator[Fetched | Failed]) -> None:
-            waiting = []
-            for one in fetched:
-                assert isinstance(one, Fetched)
-                waiting.append(writer.append(bytes(16), self._keys.public, b"".join(one.chunks)))
-            for future in waiting:
-                future.result()
-
-        self._pull(take)
-        writer.close()
-
-    def _again(self) -> None:
-        with self._source.open(Account("many", "")) as session:
-            for folder in session.folders():
-                for page in session.changes(folder, self._cursors.get(folder.id, b"")):
-                    self._cursors[folder.id] = page.cursor
+    def _profile(self, *users: str, parallel: int = 1, kept: Bench | None = None) -> None:
+        """A whole run of a profile: encrypted, durable, placed and accounted for."""
+        bench = kept or Bench(self._folder / f"archive-{self._times}")
+        bench.people = tuple(Person(user, user, (user,)) for user in users)
+        port = self._server.tls if self._tls else self._server.plain
+        options = {
+            "host": "localhost",
+            "sign_in": "master",
+            "master": MASTER,
+            "ca": self._server.ca if self._tls else "",
+        }
+        options["security"] = "tls" if self._tls else "none"
+        bench.tell(imap(port=port, password=MASTER_PASSWORD, options=options, parallel=parallel))
+        collecting = Collecting(bench.paths, bench.keys)
+        try:
+            id = collecting.ledger.add("all", asked=True)
+            collecting.perform(id)
+            run = collecting.ledger.run(id)
+            assert run.state == "done", run
+        finally:
+            collecting.close()
 
     def _mbsync(self, user: str, into: Path) -> None:
         """Raises where mbsync says that something went wrong."""

@@ -12,8 +12,8 @@ from tests.unit.web.double import ArchiveDouble
 
 pytestmark = pytest.mark.browser
 
-SEEN_BY_ANNA = ["/", "/?q=budget", "/?q=%22", "/m/m-1", "/m/m-10?all=1", "/exports", "/account",
-                "/account/two-step", "/oversight/audit"]  # fmt: skip
+SEEN_BY_ANNA = ["/", "/?folder=f-roof&below=1", "/?q=budget", "/?q=%22", "/m/m-1", "/m/m-10?all=1", "/exports",
+                "/account", "/account/two-step", "/oversight/audit"]  # fmt: skip
 SEEN_BY_JONAS = ["/admin", "/admin/mailboxes", "/admin/mailboxes/b-1", "/admin/mailboxes/new", "/admin/users",
                  "/admin/users/u-3", "/admin/users/import", "/admin/replicas", "/admin/replicas/new",
                  "/admin/replicas/new?kind=s3", "/admin/replicas/on/wasabi", "/admin/replicas/on/wasabi/settings",
@@ -41,6 +41,36 @@ def test_a_search_leads_to_a_message_beside_the_list_and_back(page: Page, quiet_
     expect(page.locator("#reading h1")).to_have_text("Re: Offer for the warehouse roof")
     page.locator("[data-own-page]").click()
     expect(page.locator("main h1")).to_have_text("Re: Offer for the warehouse roof")
+    assert quiet_console == []
+
+
+def test_a_folder_is_chosen_in_the_tree_by_mouse_by_keyboard_and_on_a_phone(
+    page: Page, quiet_console: list[str]
+) -> None:
+    sign_in(page, ANNA)
+    tree = page.get_by_role("group", name="Folders", exact=True)
+    tree.get_by_role("link", name="Inbox").click()
+    page.wait_for_url("**/?folder=f-inbox")
+    expect(page.locator(".results-count")).to_contain_text("of 32")
+    page.get_by_role("link", name="In all folders").click()
+    page.wait_for_url("**/")
+    inside = tree.get_by_role("link", name="2026")
+    expect(inside).to_be_visible()
+    fold = tree.locator("summary[aria-label='Folders in Projects']")
+    fold.focus()
+    page.keyboard.press("Enter")
+    expect(inside).to_be_hidden()
+    page.keyboard.press("Enter")
+    inside.focus()
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/?folder=f-year")
+    expect(tree.locator("[aria-current]")).to_contain_text("2026")
+    page.set_viewport_size({"width": 390, "height": 844})
+    expect(tree).to_be_hidden()
+    page.get_by_role("button", name="Other folders").click()
+    tree.get_by_role("link", name="Sent Items").click()
+    page.wait_for_url("**/?folder=f-sent")
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
     assert quiet_console == []
 
 

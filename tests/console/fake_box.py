@@ -174,6 +174,7 @@ def usual() -> dict[str, Any]:
             api.SetupText("Microsoft 365 (Exchange Online)", ("Make an MX record.", "Add a connector.")),
             api.SetupText("Google Workspace", ("Third-party email archiving.",)),
         ),
+        "access_list": (),
         "users": api.UserPage(
             86,
             (

@@ -409,6 +409,48 @@ def test_an_invitation_is_shown_with_its_address() -> None:
     assert box.asked("user_invite") == [{"ids": ["u1"]}]
 
 
+def _right(user_id: str, archive: str, name: str) -> api.AccessInfo:
+    return api.AccessInfo(
+        user=user_id, user_name="Anna Berg", user_address="anna.berg@example.com", archive=archive, archive_name=name,
+        archive_address="sales@example.com", reason="works in sales", opened_by="Jo", since=int(NOW),
+    )  # fmt: skip
+
+
+def test_an_archive_is_given_to_somebody_to_read() -> None:
+    box = FakeBox(
+        user_by_address=lambda address: user("u3", "Sales", address),
+        access_open=lambda user, whose, reason: _right(user, whose, "Sales"),
+    )
+
+    async def using(pilot: Pilot[None], app: Console) -> None:
+        await press(pilot, "3", "a")
+        await type_text(pilot, "sales@example.com")
+        await press(pilot, "enter")
+        await type_text(pilot, "works in sales")
+        await press(pilot, "enter")
+        assert "may read the archive of Sales" in said(app)
+
+    run(using, box=box)
+    assert box.asked("access_open") == [{"user": "u1", "whose": "u3", "reason": "works in sales"}]
+
+
+def test_an_archive_is_closed_to_somebody() -> None:
+    box = FakeBox(
+        access_list=lambda user="", whose="": (_right(user, "u3", "Sales"),) if user else (), access_close=None
+    )
+
+    async def using(pilot: Pilot[None], app: Console) -> None:
+        await press(pilot, "3", "enter")
+        assert "May read: Sales" in shown(app)
+        await press(pilot, "escape", "a", "down", "enter")
+        assert not box.asked("access_close")
+        await press(pilot, "enter")
+        assert "may not read it any more" in said(app)
+
+    run(using, box=box)
+    assert box.asked("access_close") == [{"user": "u1", "whose": "u3"}]
+
+
 def test_a_remote_is_tried_and_the_outcome_told() -> None:
     tried = api.RemoteTested(False, True, False, False, 0.0, 0.0, None, "It was written, but cannot be read back.")
 

@@ -1,6 +1,7 @@
 """Google's token endpoint and the Admin SDK's Directory API, as their documentation shows them.
 
     https://developers.google.com/identity/protocols/oauth2/service-account#httprest
+    https://developers.google.com/identity/protocols/oauth2/native-app
     https://developers.google.com/workspace/admin/directory/reference/rest/v1/users/list
     https://developers.google.com/workspace/admin/directory/reference/rest/v1/members/list
     https://developers.google.com/workspace/admin/directory/v1/guides/manage-users
@@ -14,9 +15,12 @@ from __future__ import annotations
 import json
 import re
 import secrets
+from base64 import urlsafe_b64encode
 from functools import cache
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import jwt
 from cryptography.hazmat.primitives import serialization
@@ -29,6 +33,10 @@ CLIENT = "103994123456789012345"
 ADMIN = "admin@example.com"
 USERS = "https://www.googleapis.com/auth/admin.directory.user.readonly"
 MEMBERS = "https://www.googleapis.com/auth/admin.directory.group.member.readonly"
+
+MAIL = "https://mail.google.com/"
+DESKTOP, SECRET = "1234-abcd.apps.googleusercontent.com", "GOCSPX-a-secret"
+"""An OAuth client of the type desktop app."""
 
 AUDIENCE = "https://oauth2.googleapis.com/token"
 """Wherever the double is: the documentation knows no other."""
@@ -71,6 +79,10 @@ class GoogleDouble(Double):
         self.delegated = {USERS, MEMBERS}
         self.admins = {ADMIN}
         self.page = 500
+        self.given: dict[str, str] = {}
+        """For whom each token was given."""
+        self._codes: dict[str, tuple[str, dict[str, str], str]] = {}
+        self._refresh: dict[str, str] = {}
         self._keys: dict[str, rsa.RSAPublicKey] = {}
         self._tokens: dict[str, set[str]] = {}
         self._places: dict[str, tuple[str, list[dict[str, Any]]]] = {}
@@ -113,6 +125,29 @@ class GoogleDouble(Double):
         """All tokens that were given have expired."""
         self._tokens.clear()
 
+    def allow(self, address: str, *, by: str, scopes: str = MAIL) -> str:
+        """Somebody opens the address of a sign-in and allows it: the address that the browser ends up at.
+
+        https://developers.google.com/identity/protocols/oauth2/native-app#step-2:-send-a-request-to-googles-oauth-2.0-server
+        """
+        url = urlsplit(address)
+        asked = dict(parse_qsl(url.query, strict_parsing=True))
+        assert f"{url.scheme}://{url.netloc}{url.path}" == "https://accounts.google.com/o/oauth2/v2/auth"
+        assert asked.pop("client_id") == DESKTOP and asked.pop("response_type") == "code"
+        assert asked.pop("scope") == MAIL and asked.pop("code_challenge_method") == "S256"
+        assert asked.pop("access_type") == "offline" and asked.pop("prompt") == "consent"
+        assert re.fullmatch(r"http://127\.0\.0\.1:\d+", asked["redirect_uri"])
+        assert asked.pop("login_hint") and len(asked["state"]) >= 16
+        assert set(asked) == {"redirect_uri", "state", "code_challenge"}
+        code = f"4/0A{secrets.token_urlsafe(24)}"
+        self._codes[code] = (by, asked, scopes)
+        answer = {"state": asked["state"], "code": code, "scope": scopes}
+        return f"{asked['redirect_uri']}/?{urlencode(answer)}"
+
+    def withdraw_sign_ins(self) -> None:
+        """Everybody has taken back what they allowed."""
+        self._refresh.clear()
+
     def answer(self, asked: Asked) -> Said:
         if (asked.method, asked.path) == ("POST", "/token"):
             return self._token(asked)
@@ -127,6 +162,8 @@ class GoogleDouble(Double):
 
     def _token(self, asked: Asked) -> Said:
         form = asked.form
+        if form.get("grant_type") in ("authorization_code", "refresh_token"):
+            return self._persons(form)
         if form.keys() != {"assertion", "grant_type"} or form["grant_type"] != _GRANT:
             raise self.complain(f"a token request with {sorted(form)}")
         header = jwt.get_unverified_header(form["assertion"])
@@ -164,7 +201,35 @@ class GoogleDouble(Double):
             return _denied("invalid_grant", "Invalid email or User ID")
         token = f"ya29.{secrets.token_urlsafe(24)}"
         self._tokens[token] = scopes if claims["sub"] in self.admins else set()
+        self.given[token] = claims["sub"]
         return Said(body={"access_token": token, "expires_in": 3599, "token_type": "Bearer"})
+
+    def _persons(self, form: dict[str, str]) -> Said:
+        """…/native-app#exchange-authorization-code and #offline"""
+        own = (
+            {"code", "code_verifier", "redirect_uri"}
+            if form["grant_type"] == "authorization_code"
+            else {"refresh_token"}
+        )
+        if form.keys() != {"client_id", "client_secret", "grant_type", *own}:
+            raise self.complain(f"a token request with {sorted(form)}")
+        if (form["client_id"], form["client_secret"]) != (DESKTOP, SECRET):
+            return _denied("invalid_client", "The provided client secret is invalid.", 401)
+        more = {}
+        if form["grant_type"] == "authorization_code":
+            by, asked, scopes = self._codes.pop(form["code"], ("", {}, ""))
+            challenge = urlsafe_b64encode(sha256(form["code_verifier"].encode()).digest()).rstrip(b"=").decode()
+            if (challenge, form["redirect_uri"]) != (asked.get("code_challenge"), asked.get("redirect_uri")):
+                return _denied("invalid_grant", "Bad Request")
+            more = {"refresh_token": f"1//0{secrets.token_urlsafe(24)}"}
+            self._refresh[more["refresh_token"]] = by
+        else:
+            scopes = MAIL
+            if (by := self._refresh.get(form["refresh_token"], "")) == "":
+                return _denied("invalid_grant", "Token has been expired or revoked.")
+        token = f"ya29.{secrets.token_urlsafe(24)}"
+        self.given[token] = by
+        return Said(body={"access_token": token, "expires_in": 3920, "scope": scopes, "token_type": "Bearer", **more})
 
     def _need(self, asked: Asked, scope: str) -> None:
         if asked.method != "GET" or asked.body:

@@ -114,7 +114,7 @@ class GraphDouble(Double):
 
     def _configuration(self, tenant: str) -> Said:
         if tenant != TENANT:
-            return _denied(90002, f"Tenant '{tenant}' not found. Check to make sure you have the correct tenant ID.")
+            return denied(90002, f"Tenant '{tenant}' not found. Check to make sure you have the correct tenant ID.")
         at = f"{self.url}/{tenant}"
         return Said(
             body={
@@ -135,11 +135,11 @@ class GraphDouble(Double):
         if tenant != TENANT or form.get("grant_type") != "client_credentials":
             raise self.complain("another tenant or another grant")
         if form.get("scope") != f"{self.url}/.default":
-            return _denied(
+            return denied(
                 70011, f"The provided value for the input parameter 'scope' is not valid: {form.get('scope')}"
             )
         if form.get("client_id") != CLIENT:
-            return _denied(
+            return denied(
                 700016,
                 f"Application with identifier '{form.get('client_id')}' was not found in the directory 'Contoso'.",
                 "unauthorized_client",
@@ -147,11 +147,9 @@ class GraphDouble(Double):
         if "client_assertion" in form:
             self._check_assertion(form)
         elif self.secret_expired:
-            return _denied(
-                7000222, f"The provided client secret keys for app '{CLIENT}' are expired.", "invalid_client"
-            )
+            return denied(7000222, f"The provided client secret keys for app '{CLIENT}' are expired.", "invalid_client")
         elif form.get("client_secret") != self.secret:
-            return _denied(
+            return denied(
                 7000215,
                 "Invalid client secret provided. Ensure the secret being sent in the request is the client secret "
                 f"value, not the client secret ID, for a secret added to app '{CLIENT}'.",
@@ -169,13 +167,13 @@ class GraphDouble(Double):
             words = (
                 "The certificate with identifier used to sign the client assertion is not registered on application."
             )
-            raise RefusalError(_denied(700027, words, "invalid_client"))
+            raise RefusalError(denied(700027, words, "invalid_client"))
         header = jwt.get_unverified_header(form["client_assertion"])
         thumbprint = base64.urlsafe_b64encode(self.certificate.fingerprint(hashes.SHA256())).rstrip(b"=").decode()
         if header.get("alg") != "PS256" or header.get("typ") != "JWT":
             raise self.complain(f"the assertion's header is {header}")
         if header.get("x5t#S256", "").rstrip("=") != thumbprint:  # Entra takes it padded too, as msal writes it
-            raise RefusalError(_denied(700027, "Client assertion failed signature validation.", "invalid_client"))
+            raise RefusalError(denied(700027, "Client assertion failed signature validation.", "invalid_client"))
         try:
             claims = jwt.decode(
                 form["client_assertion"],
@@ -186,7 +184,7 @@ class GraphDouble(Double):
             )
         except jwt.InvalidSignatureError:
             raise RefusalError(
-                _denied(700027, "Client assertion contains an invalid signature.", "invalid_client")
+                denied(700027, "Client assertion contains an invalid signature.", "invalid_client")
             ) from None
         except jwt.InvalidTokenError as error:
             raise self.complain(f"the assertion is wrong: {error}") from error
@@ -195,11 +193,11 @@ class GraphDouble(Double):
         self._assertions.add(claims["jti"])
         if not self.now - 300 < claims["exp"] < self.now + 3900:
             words = "Client assertion is not within its valid time range."
-            raise RefusalError(_denied(700024, words, "invalid_client"))
+            raise RefusalError(denied(700024, words, "invalid_client"))
 
     def _graph(self, asked: Asked, rest: list[str]) -> Said:
         if asked.bearer not in self._tokens:
-            return _error(401, "InvalidAuthenticationToken", "Lifetime validation failed, the token is expired.")
+            return refused(401, "InvalidAuthenticationToken", "Lifetime validation failed, the token is expired.")
         if asked.method == "POST" and rest == ["$batch"]:
             return self._batch(asked)
         if asked.method != "GET" or asked.body:
@@ -240,7 +238,7 @@ class GraphDouble(Double):
         if (token := asked.query.get("$skiptoken")) is not None:
             place = self._places.pop(token, None)
             if place is None:
-                return _error(400, "Directory_ExpiredPageToken", "The specified page token value has expired.")
+                return refused(400, "Directory_ExpiredPageToken", "The specified page token value has expired.")
             path, rest, query = place
             if path != asked.path or {**query, "$skiptoken": token} != dict(asked.query):
                 raise self.complain("a next page's link was changed")
@@ -281,12 +279,12 @@ class GraphDouble(Double):
         headers = {"Content-Type": "application/json"}
         if self.mailbox_faults:
             status, more, code = self.mailbox_faults.pop(0)
-            said, headers = _error(status, code, "A fault."), {**headers, **more}
+            said, headers = refused(status, code, "A fault."), {**headers, **more}
         elif "MailboxSettings.Read" not in self.permissions:
-            said = _error(403, "ErrorAccessDenied", "Access is denied. Check credentials and try again.")
+            said = refused(403, "ErrorAccessDenied", "Access is denied. Check credentials and try again.")
         elif (purpose := self.purposes.get(match[1])) is None:
             message = "The mailbox is either inactive, soft-deleted, or is hosted on-premise."
-            said = _error(404, "MailboxNotEnabledForRESTAPI", message)
+            said = refused(404, "MailboxNotEnabledForRESTAPI", message)
         else:
             context = f"{self.url}/v1.0/$metadata#users('{match[1]}')/mailboxSettings/userPurpose"
             said = Said(body={"@odata.context": context, "value": purpose})
@@ -295,27 +293,27 @@ class GraphDouble(Double):
     def _need(self, permission: str) -> None:
         if permission not in self.permissions:
             message = "Insufficient privileges to complete the operation."
-            raise RefusalError(_error(403, "Authorization_RequestDenied", message))
+            raise RefusalError(refused(403, "Authorization_RequestDenied", message))
 
     def _only(self, asked: Asked, known: set[str]) -> None:
         if strange := asked.query.keys() - known:
             raise self.complain(f"unknown parameters {sorted(strange)} at {asked.path}")
 
     def _not_found(self, id: str) -> Said:
-        return _error(404, "Request_ResourceNotFound", f"Resource '{id}' does not exist.")
+        return refused(404, "Request_ResourceNotFound", f"Resource '{id}' does not exist.")
 
 
 _requests = itertools.count()
 
 
-def _error(status: int, code: str, message: str) -> Said:
+def refused(status: int, code: str, message: str) -> Said:
     """https://learn.microsoft.com/en-us/graph/errors"""
     inner = {"date": "2026-11-02T12:51:51", "request-id": f"request-{next(_requests)}"}
     headers = {"WWW-Authenticate": 'Bearer realm="", error="invalid_token"'} if status == 401 else {}
     return Said(status, {"error": {"code": code, "message": message, "innerError": inner}}, headers)
 
 
-def _denied(number: int, words: str, error: str = "invalid_request") -> Said:
+def denied(number: int, words: str, error: str = "invalid_request") -> Said:
     """The form of …/v2-oauth2-client-creds-grant-flow#error-response."""
     trace = "255d1aef-8c98-452f-ac51-23d051240864"
     return Said(

@@ -50,7 +50,8 @@ class Asked:
 
 @dataclass(frozen=True)
 class Said:
-    """An answer: JSON, or bytes as they are. ``cut`` ends the connection in the middle of the body."""
+    """An answer: JSON, or bytes as they are, or an iterator of bytes, whose length is not told. ``cut`` ends the
+    connection in the middle of the body."""
 
     status: int = 200
     body: Any = field(default_factory=dict)
@@ -110,14 +111,20 @@ class Double:
         self.complaints.append(what)
         return RefusalError(Said(status, {"error": {"code": "BadRequest", "message": what}}))
 
-    def said(self, asked: Asked) -> Said:
-        """The answer to a request, or a fault in its place."""
-        self.asked.append(asked)
+    def fault(self, asked: Asked) -> Said | None:
+        """What goes wrong with a request, if anything is to."""
         for fault in tuple(self.faults):
             if (said := fault(asked)) is not None:
                 with suppress(ValueError):  # it took itself off
                     self.faults.remove(fault)
                 return said
+        return None
+
+    def said(self, asked: Asked) -> Said:
+        """The answer to a request, or a fault in its place."""
+        self.asked.append(asked)
+        if (said := self.fault(asked)) is not None:
+            return said
         try:
             return self.answer(asked)
         except RefusalError as refused:
@@ -160,6 +167,7 @@ def serving(*doubles: Double) -> Iterator[None]:
 def _server(double: Double) -> ThreadingHTTPServer:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True  # head and body are written apart
 
         def do_GET(self) -> None:
             self._do()
@@ -181,6 +189,9 @@ def _server(double: Double) -> ThreadingHTTPServer:
             )
             if len(pairs) != len(dict(pairs)):
                 double.complaints.append(f"a parameter came twice: {url.query}")
+            if isinstance(said.body, Iterator):
+                self._stream(said)
+                return
             content = said.body if isinstance(said.body, bytes) else json.dumps(said.body).encode()
             self.send_response_only(said.status)
             self.send_header("Date", email.utils.formatdate(double.now, usegmt=True))
@@ -191,6 +202,19 @@ def _server(double: Double) -> ThreadingHTTPServer:
             self.wfile.write(content)
             if said.cut:
                 self.close_connection = True
+
+        def _stream(self, said: Said) -> None:
+            """In chunks (RFC 9112 section 7.1)."""
+            self.send_response_only(said.status)
+            for key, value in {**said.headers, "Transfer-Encoding": "chunked"}.items():
+                self.send_header(key, value)
+            self.end_headers()
+            for piece in said.body:
+                self.wfile.write(b"%x\r\n%b\r\n" % (len(piece), piece))
+            if said.cut:
+                self.close_connection = True
+            else:
+                self.wfile.write(b"0\r\n\r\n")
 
         def log_message(self, *_given: object) -> None:
             """Nothing into the tests' output."""

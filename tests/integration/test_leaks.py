@@ -34,6 +34,8 @@ PEOPLE = (
 )
 SOUGHT = "pumpernickelfabrik"
 """Somebody searches for it: it is in the audit trail."""
+FETCHED = ("threadneedlewick", "zwiebelkuchenrezept", "kammerjaegerlehrling")
+"""Server, secret and folder of an archiving profile, which the collector is told and tries."""
 
 _WORD = re.compile(r"[A-Za-z]{6,}")
 
@@ -85,7 +87,7 @@ def test_no_word_name_or_address_is_readable_on_the_disk(tmp_path: Path, corpora
     chosen = {one for one in chosen if one not in JOURNAL}
     assert len(chosen) > WANTED * 0.9
     people = {word.lower() for person in PEOPLE for text in person for word in re.findall(r"\w{5,}", text)}
-    words = Words({*chosen, *(people - {"example"}), SOUGHT})
+    words = Words({*chosen, *(people - {"example"}), SOUGHT, *FETCHED})
     places = (product.data, product.log, temporary, replica)
     before = set(ROOT.iterdir())
     csv = tmp_path / "people.csv"
@@ -100,6 +102,7 @@ def test_no_word_name_or_address_is_readable_on_the_disk(tmp_path: Path, corpora
                     "exchange@sender.example", [JOURNAL], report(raw, f"To: {PEOPLE[0][1]}", sender=PEOPLE[1][1])
                 )
         await_idle(product)
+        _fail_to_fetch(product)
         assert product.total("*") > MAILS / 2
         assert product.total(SOUGHT) == 0
         found = [word for word in sorted(chosen) if product.total(word)]
@@ -121,6 +124,17 @@ def test_no_word_name_or_address_is_readable_on_the_disk(tmp_path: Path, corpora
     left = {path.name for path in set(ROOT.iterdir()) - before}
     assert not [name for name in left if name.startswith(("core", "tmp"))]
     assert not list(tmp_path.rglob("core*"))
+
+
+def _fail_to_fetch(product: Product) -> None:
+    server, secret, folder = FETCHED
+    product.attempt(
+        "profile", "add", "office", "--kind", "imap", f"host={server}.invalid", f"user={PEOPLE[0][1]}", "password=-",
+        "--archive", PEOPLE[1][1], "--include", folder, "--sender", PEOPLE[0][1], said=f"{secret}\n",
+    )  # fmt: skip
+    assert product.attempt("profile", "run", "office").returncode == 1
+    (run,) = product.run("profile", "history", "office")
+    assert (run["state"], run["seen"]) == ("failed", 0)
 
 
 def test_the_search_for_words_finds_them(tmp_path: Path) -> None:

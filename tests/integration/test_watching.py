@@ -71,7 +71,7 @@ def _unlocked(product: Product, server: MailServer) -> None:
     await_that(lambda: "\nmailkeep_gateway_accepted_total" in fetch(product, "/metrics")[1])
     status, text = fetch(product, "/metrics")
     assert status == 200 and "\nmailkeep_messages_searchable 1.0\n" in text
-    for process in ("archiver", "agent", "projector", "replicator"):
+    for process in ("archiver", "agent", "projector", "replicator", "collector"):
         assert f'mailkeep_process_up{{process="{process}"}} 1.0' in text
     assert fetch(product, "/metrics", Host="archive.example")[0] == 401
 

@@ -34,16 +34,18 @@ WHO = {
     "archiver": "mailkeep",
     "projector": "mailkeep",
     "replicator": "mailkeep",
+    "collector": "mailkeep-collect",
     "gateway": "mailkeep-gateway",
     "pop3": "mailkeep-pop3",
     "web": "mailkeep-web",
     "redirect": "mailkeep-web",
 }
-PROCESSES = 9
+PROCESSES = 10
 WITHOUT_NETWORK = {"agent", "projector", "gateway", "pop3", "web", "redirect"}
 SECRETS = ("archive.keyfile", *(f"archive/{name}" for name in (
     "keyring.json", "settings.db", "run/local/secret", "run/replica/secret", "run/agent/archiver/secret",
-    "run/agent/box/secret", "run/agent/projector/secret", "run/agent/replica/secret",
+    "run/agent/box/secret", "run/agent/projector/secret", "run/agent/replica/secret", "run/collector/secret",
+    "run/agent/collector/secret", "collecting/ledger.db",
 )))  # fmt: skip
 
 _SHOWN = """
@@ -181,7 +183,8 @@ def test_what_faces_the_network_cannot_open_keys_databases_and_secrets_even_outs
     for secret in SECRETS:
         path = f"/var/lib/mailkeep/{secret}"
         assert box.run("stat", "--format=%s", path)
-        for user in ("mailkeep-gateway", "mailkeep-web", "mailkeep-pop3", "nobody"):
+        strangers = {"mailkeep-gateway", "mailkeep-web", "mailkeep-pop3", "mailkeep-collect", "nobody"}
+        for user in strangers - {"mailkeep-collect" if "collect" in secret else ""}:
             done = box.ask("runuser", "-u", user, "--", "cat", path)
             assert done.returncode != 0 and not done.stdout, f"{user} reads {path}"
     agent = next(unit for unit in box.units() if unit["part"] == "agent")
@@ -190,6 +193,8 @@ def test_what_faces_the_network_cannot_open_keys_databases_and_secrets_even_outs
         ("mailkeep-gateway", "agent/agent.sock"), ("mailkeep-web", "agent/agent.sock"),
         ("mailkeep-gateway", "local/archive.sock"), ("mailkeep-web", "local/archive.sock"),
         ("mailkeep-pop3", "local/archive.sock"), ("mailkeep-pop3", "web/archive.sock"),
+        ("mailkeep-pop3", "collector/collector.sock"), ("mailkeep-gateway", "collector/collector.sock"),
+        ("mailkeep-collect", "local/archive.sock"), ("mailkeep-collect", "replica/replica.sock"),
     ):  # fmt: skip
         done = box.ask("runuser", "-u", user, "--", PYTHON, "-c", connect, f"{ARCHIVE}/run/{socket_name}")
         assert "PermissionError" in done.stderr, f"{user} reaches {socket_name}"
@@ -222,6 +227,27 @@ def test_mail_is_accepted_found_and_pulled(box: Box) -> None:
         "p.user(sys.argv[1]); p.pass_(sys.argv[2]); print(p.stat()[0])"
     )
     assert int(box.run(PYTHON, "-c", pull, ADDRESS, password)) == len(told["accepted"])
+
+
+def test_a_profile_fetches_what_is_there_and_the_archive_sees_its_history(box: Box) -> None:
+    """From the box itself, over the network: what the archiver tells, the collector reads, and the other way round."""
+    told = box.end_load(box.begin_load(1, clients=1))
+    password = json.loads(box.mailkeep("mailbox", "password", ADDRESS, "--json"))["password"]
+    box.run("tee", "/root/pop3", given=password)
+    box.run("tee", "-a", "/etc/hosts", given=f"127.0.0.1 {HOST}\n")
+    box.run("tee", "/root/people.csv", given="primary,name\nanna@example.com,Anna\n")
+    box.mailkeep("user", "import", "/root/people.csv")
+    box.mailkeep(
+        "profile", "add", "itself", "--kind", "pop3", f"host={HOST}", f"user={ADDRESS}", "password=@/root/pop3",
+        f"ca=@{ARCHIVE}/tls/certificate.pem", "--archive", "anna@example.com",
+    )  # fmt: skip
+    box.mailkeep("profile", "run", "itself")
+    box.mailkeep("profile", "run", "itself")
+    second, first = json.loads(box.mailkeep("profile", "history", "itself", "--json"))
+    assert (first["state"], second["state"]) == ("done", "done")
+    assert first["seen"] == first["new"] >= len(told["accepted"]) > 0 == second["new"]
+    owner = "stat", "--format=%U %a", f"{ARCHIVE}/volumes/{'0' * 31}1/s0-00000001.mkv"
+    assert box.run(*owner).split() == ["mailkeep-collect", "660"]
 
 
 @pytest.mark.parametrize("part", [*WHO, ""])

@@ -51,6 +51,7 @@ CONFINED = {
     "gateway@0": "mailkeep-gateway",
     "gateway@1": "mailkeep-gateway",
     "pop3@0": "mailkeep-pop3",
+    "collector": "mailkeep-collector",
     "web": "mailkeep-web",
     "redirect": "mailkeep-web",
 }

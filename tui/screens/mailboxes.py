@@ -28,6 +28,7 @@ class Mailboxes(FactsPlace[api.MailboxInfo]):
         key("s", "suspend", "Suspend", shown="S"),
         key("a", "address", "Address", shown="A"),
         key("i", "instructions", "Instructions", shown="I"),
+        key("o", "profiles", "Profiles", shown="O"),
     ]
 
     def help(self) -> str:
@@ -86,6 +87,10 @@ class Mailboxes(FactsPlace[api.MailboxInfo]):
             (_("Only from"), ", ".join(one.networks) or _("anywhere")),
             (_("TLS"), _("required") if one.tls_required else _("used where offered")),
         )
+
+    def action_profiles(self) -> None:
+        """From where mail is fetched."""
+        self.app.go_to("profiles")
 
     # -- doing ------------------------------------------------------------------------------------------------
 

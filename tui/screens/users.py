@@ -30,6 +30,7 @@ class Users(ListPlace[api.UserInfo]):
         key("n", "new", "New", shown="N"),
         key("i", "invite", "Invite", shown="I"),
         key("d", "disable", "Disable", shown="D"),
+        key("a", "archives", "Archives", show=False),  # in the help: a bare screen has no room for one more
         key("o", "directories", "Directory", shown="O"),
         key("slash", "find", "Find", shown="/"),
     ]
@@ -38,7 +39,8 @@ class Users(ListPlace[api.UserInfo]):
         """See ``Place``."""
         return _(
             "Each user is a person, or a shared mailbox, whose mail is kept in an archive of their own. An invitation "
-            "is a one-time code with which a person sets a password. Who is disabled cannot sign in; the mail stays."
+            "is a one-time code with which a person sets a password. Who is disabled cannot sign in; the mail stays. "
+            "With A you let somebody read another's archive, such as a deputy, and close it again."
         )
 
     def body(self) -> Iterable[Widget]:
@@ -101,11 +103,20 @@ class Users(ListPlace[api.UserInfo]):
         """Keep the user from signing in, or allow it again."""
         self.do(self._disable)
 
+    def action_archives(self) -> None:
+        """Give the user another's archive to read, or take it away."""
+        self.do(self._archives)
+
     def on_data_table_row_selected(self) -> None:
         """Enter shows the user."""
+        self.do(self._show)
+
+    async def _show(self) -> None:
         one = self.chosen()
         if one is None:
             return
+        reads = await self.app.box.call("access_list", tuple[api.AccessInfo, ...], user=one.id)
+        read_by = await self.app.box.call("access_list", tuple[api.AccessInfo, ...], whose=one.id)
         facts = (
             (_("Address"), one.primary),
             (_("Also"), ", ".join(one.aliases) or "–"),
@@ -113,6 +124,8 @@ class Users(ListPlace[api.UserInfo]):
             (_("Sign-in"), _sign_in(one)),
             (_("Second factor"), _("on") if one.totp_enabled else _("off")),
             (_("Messages"), words.number(one.messages)),
+            (_("May read"), ", ".join(other.archive_name for other in reads) or "–"),
+            (_("Read by"), ", ".join(other.user_name for other in read_by) or "–"),
         )
         self.app.push_screen(Show(one.name, *((f"{name}: {value}", "") for name, value in facts)))
 
@@ -169,6 +182,52 @@ class Users(ListPlace[api.UserInfo]):
                 close=_("I have handed it over"),
             )
         )
+
+    async def _archives(self) -> None:
+        one = self.chosen()
+        if one is None:
+            return
+        reads = await self.app.box.call("access_list", tuple[api.AccessInfo, ...], user=one.id)
+        which = await self._which(one, reads) if reads else ""
+        if which is None:
+            return
+        if which:
+            await self.app.box.call("access_close", type(None), user=one.id, whose=which)
+            self.say(_("{name} may not read it any more.").format(name=one.name), "good")
+        else:
+            await self._open(one)
+
+    async def _which(self, one: api.UserInfo, reads: Iterable[api.AccessInfo]) -> str | None:
+        """The id of the archive to close to the user, empty for one more to open, None for neither."""
+        close = [(it.archive, _("Close the archive of {name}").format(name=it.archive_name), it.reason) for it in reads]
+        given = await self.app.push_screen_wait(
+            Ask(
+                _("Archives that {name} may read").format(name=one.name),
+                (Asked("which", "", answers=(("", _("Open one more"), ""), *close)),),
+                yes=_("Go on"),
+            )
+        )
+        return None if given is None else given["which"]
+
+    async def _open(self, one: api.UserInfo) -> None:
+        given = await self.app.push_screen_wait(
+            Ask(
+                _("An archive for {name} to read").format(name=one.name),
+                (
+                    Asked("address", _("Whose archive"), hint=_("An address of the user whose mail is in it")),
+                    Asked("reason", _("Reason"), hint=_("It stays in the audit trail.")),
+                ),
+                yes=_("Open it"),
+                what=_("{name} sees in it what its owner sees, and changes nothing. Each look is recorded.").format(
+                    name=one.name
+                ),
+            )
+        )
+        if given is None:
+            return
+        owner = await self.app.box.call("user_by_address", api.UserInfo, address=given["address"])
+        await self.app.box.call("access_open", api.AccessInfo, user=one.id, whose=owner.id, reason=given["reason"])
+        self.say(_("{name} may read the archive of {owner}.").format(name=one.name, owner=owner.name), "good")
 
     async def _disable(self) -> None:
         one = self.chosen()

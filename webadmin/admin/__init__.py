@@ -6,6 +6,7 @@ from litestar import Router
 from litestar.di import Provide
 
 from webadmin.admin import (
+    access,
     alarms,
     audit,
     certificate,
@@ -14,6 +15,8 @@ from webadmin.admin import (
     mailbox_access,
     mailboxes,
     notifications,
+    profile_settings,
+    profiles,
     remote_assistant,
     remotes,
     replicas,
@@ -35,7 +38,10 @@ def routers() -> list[Router]:
         *mailboxes.HANDLERS,
         *mailbox_access.HANDLERS,
         *users.HANDLERS,
+        *access.HANDLERS,
         *directories.HANDLERS,
+        *profiles.HANDLERS,
+        *profile_settings.HANDLERS,
         *replicas.HANDLERS,
         *remotes.HANDLERS,
         *remote_assistant.HANDLERS,

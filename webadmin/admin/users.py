@@ -116,7 +116,7 @@ async def invite(request: Request[Any, Any, Any], visit: NamedDependency[Visit],
 @get("/users/{id:str}")
 async def user(request: Request[Any, Any, Any], visit: NamedDependency[Visit], id: FromPath[str]) -> Response[Any]:
     """One person."""
-    return await _user_page(request, visit, id)
+    return await user_page(request, visit, id)
 
 
 @post("/users/{id:str}")
@@ -133,7 +133,7 @@ async def change_user(
             aliases=items(data.aliases),
         )
     except (UsageError, ConflictError) as error:
-        return await _user_page(request, visit, id, form=data, problem=error.message, status=status_of(error))
+        return await user_page(request, visit, id, form=data, problem=error.message, status=status_of(error))
     return Redirect(f"/admin/users/{id}?note=user-changed", status_code=303)
 
 
@@ -156,11 +156,11 @@ async def grant(
     """Give a role; an auditor's may wait for a second auditor."""
     if not data.reason.strip():
         problem = "Give a reason: it is kept in the audit trail."
-        return await _user_page(request, visit, id, problem=problem, status=400)
+        return await user_page(request, visit, id, problem=problem, status=400)
     try:
         changed = await visit.archive.role_grant(visit.token, id=id, role=data.role, reason=data.reason.strip())
     except (UsageError, ConflictError, ForbiddenError) as error:
-        return await _user_page(request, visit, id, problem=error.message, status=status_of(error))
+        return await user_page(request, visit, id, problem=error.message, status=status_of(error))
     note = "role-granted" if data.role in changed.roles else "role-asked"
     return Redirect(f"/admin/users/{id}?note={note}", status_code=303)
 
@@ -173,7 +173,7 @@ async def revoke(
     try:
         await visit.archive.role_revoke(visit.token, id=id, role=data.role)
     except (UsageError, ConflictError, ForbiddenError) as error:
-        return await _user_page(request, visit, id, problem=error.message, status=status_of(error))
+        return await user_page(request, visit, id, problem=error.message, status=status_of(error))
     return Redirect(f"/admin/users/{id}?note=role-revoked", status_code=303)
 
 
@@ -181,11 +181,11 @@ async def _set_state(request: Request[Any, Any, Any], visit: Visit, id: str, sta
     try:
         await visit.archive.user_change(visit.token, id=id, state=state)
     except (UsageError, ConflictError, ForbiddenError) as error:
-        return await _user_page(request, visit, id, problem=error.message, status=status_of(error))
+        return await user_page(request, visit, id, problem=error.message, status=status_of(error))
     return Redirect(f"/admin/users/{id}?note={note}", status_code=303)
 
 
-async def _user_page(
+async def user_page(
     request: Request[Any, Any, Any],
     visit: Visit,
     id: str,
@@ -194,9 +194,19 @@ async def _user_page(
     problem: str = "",
     status: int = 200,
 ) -> Response[Any]:
+    """The page of one person; with what was typed and the reason where that could not be done."""
     found = await visit.archive.user(visit.token, id=id)
-    typed = form or UserForm(name=found.name, primary=found.primary, aliases="\n".join(found.aliases))
-    return page(request, "admin/user.html", status_code=status, visit=visit, user=found, form=typed, problem=problem)
+    return page(
+        request,
+        "admin/user.html",
+        status_code=status,
+        visit=visit,
+        user=found,
+        form=form or UserForm(name=found.name, primary=found.primary, aliases="\n".join(found.aliases)),
+        may_read=await visit.archive.access_list(visit.token, user=id),
+        read_by=await visit.archive.access_list(visit.token, whose=id),
+        problem=problem,
+    )
 
 
 def _invitations(request: Request[Any, Any, Any], visit: Visit, made: tuple[api.Invitation, ...]) -> Response[Any]:

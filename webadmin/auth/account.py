@@ -37,7 +37,7 @@ class TotpForm:
 @get("/")
 async def account(request: Request[Any, Any, Any], visit: NamedDependency[Visit]) -> Response[Any]:
     """The account page."""
-    return page(request, "auth/account.html", visit=visit, problem="")
+    return await _account_page(request, visit)
 
 
 @post("/password")
@@ -52,7 +52,7 @@ async def change_password(
             return Redirect("/account?note=password-changed", status_code=303)
         except (SignInError, UsageError) as error:
             problem = error.message
-    return page(request, "auth/account.html", status_code=400, visit=visit, problem=problem)
+    return await _account_page(request, visit, problem, status=400)
 
 
 @get("/two-step")
@@ -71,6 +71,13 @@ async def two_step(
     except (SignInError, UsageError) as error:
         return await _two_step(request, visit, error.message)
     return Redirect("/account?note=totp-on", status_code=303)
+
+
+async def _account_page(
+    request: Request[Any, Any, Any], visit: Visit, problem: str = "", *, status: int = 200
+) -> Response[Any]:
+    readers = await visit.archive.access_mine(visit.token)
+    return page(request, "auth/account.html", status_code=status, visit=visit, readers=readers, problem=problem)
 
 
 async def _two_step(request: Request[Any, Any, Any], visit: Visit, problem: str) -> Response[Any]:

@@ -12,6 +12,7 @@ from litestar.response import Redirect
 from appliance.errors import UsageError
 from webadmin.download import download
 from webadmin.page import page
+from webadmin.portal.place import scoped
 from webadmin.session import Visit
 
 RUNNING = ("waiting", "running")
@@ -32,13 +33,14 @@ async def export(request: Request[Any, Any, Any], visit: NamedDependency[Visit])
     Raises UsageError where nothing was selected.
     """
     form = await request.form()
-    everywhere = visit.everywhere(form.get("all") == "1")
+    scope = scoped(form, visit).scope
     ids = tuple(str(id) for id in form.getall("id", []))
     if form.get("every"):
         query = str(form.get("q") or "*")
-        await visit.archive.export_begin(visit.token, query=query, everywhere=everywhere)
+        folder, below = str(form.get("folder") or ""), form.get("below") == "1"
+        await visit.archive.export_begin(visit.token, query=query, folder=folder, below=below, **scope)
     elif ids:
-        await visit.archive.export_begin(visit.token, ids=ids, everywhere=everywhere)
+        await visit.archive.export_begin(visit.token, ids=ids, **scope)
     else:
         raise UsageError("Nothing was selected. Tick the messages that you want, or choose all hits.")
     return Redirect("/exports", status_code=303)

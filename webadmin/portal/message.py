@@ -12,7 +12,7 @@ from markupsafe import Markup
 from webadmin.download import download
 from webadmin.page import local_path, page
 from webadmin.portal.opened import open_message
-from webadmin.portal.place import Place
+from webadmin.portal.place import scoped
 from webadmin.security import mail_headers
 from webadmin.session import Visit
 
@@ -29,15 +29,15 @@ _FRAME = Markup(
 @get("/m/{id:str}")
 async def message(request: Request[Any, Any, Any], visit: NamedDependency[Visit], id: FromPath[str]) -> Response[Any]:
     """A message: as a page of its own, or for htmx as what goes into the reading pane."""
-    everywhere = _everywhere(request, visit)
+    place = scoped(request.query_params, visit)
     remote = request.query_params.get("remote") == "1"
     back = request.query_params.get("from", "")
     return page(
         request,
         "portal/reader.html" if "hx-request" in request.headers else "portal/message.html",
         visit=visit,
-        opened=await open_message(visit, id, everywhere=everywhere, remote=remote),
-        place=Place(all=everywhere),
+        opened=await open_message(visit, id, place=place, remote=remote),
+        place=place,
         back=local_path(f"/?{back}") if back else "/",
     )
 
@@ -48,8 +48,8 @@ async def message_html(
 ) -> Response[Any]:
     """The message's HTML, sanitised, as a document in which nothing can run; with remote images if asked for."""
     remote = request.query_params.get("remote") == "1"
-    everywhere = _everywhere(request, visit)
-    view = await visit.archive.message_html(visit.token, id=id, remote=remote, everywhere=everywhere)
+    scope = scoped(request.query_params, visit).scope
+    view = await visit.archive.message_html(visit.token, id=id, remote=remote, **scope)
     document = _FRAME.format(Markup(view.html))  # noqa: S704  the archiver sanitised it, and the policy holds besides
     return Response(str(document), media_type=MediaType.HTML, headers=mail_headers(remote=remote))
 
@@ -59,26 +59,22 @@ async def part(
     request: Request[Any, Any, Any], visit: NamedDependency[Visit], id: FromPath[str], part: FromPath[int]
 ) -> Response[Any]:
     """One attachment, as a download."""
-    everywhere = _everywhere(request, visit)
-    return download(await visit.archive.part(visit.token, id=id, part=part, everywhere=everywhere))
+    scope = scoped(request.query_params, visit).scope
+    return download(await visit.archive.part(visit.token, id=id, part=part, **scope))
 
 
 @get("/m/{id:str}/original")
 async def original(request: Request[Any, Any, Any], visit: NamedDependency[Visit], id: FromPath[str]) -> Response[Any]:
     """The message bit for bit."""
-    everywhere = _everywhere(request, visit)
-    return download(await visit.archive.original(visit.token, id=id, everywhere=everywhere))
+    scope = scoped(request.query_params, visit).scope
+    return download(await visit.archive.original(visit.token, id=id, **scope))
 
 
 @get("/m/{id:str}/report")
 async def report(request: Request[Any, Any, Any], visit: NamedDependency[Visit], id: FromPath[str]) -> Response[Any]:
     """The journal report as it was received (auditors)."""
-    everywhere = _everywhere(request, visit)
-    return download(await visit.archive.original(visit.token, id=id, report=True, everywhere=everywhere))
-
-
-def _everywhere(request: Request[Any, Any, Any], visit: Visit) -> bool:
-    return visit.everywhere(request.query_params.get("all") == "1")
+    scope = scoped(request.query_params, visit).scope
+    return download(await visit.archive.original(visit.token, id=id, report=True, **scope))
 
 
 HANDLERS = [message, message_html, part, original, report]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from appliance.services import api
+from webadmin.portal.place import Place
 from webadmin.session import Visit
 
 _LINE = 90  # characters that fit on a line of the reading pane
@@ -26,10 +27,10 @@ class Opened:
         return "short" if lines <= 10 else "medium" if lines <= 22 else "long"
 
 
-async def open_message(visit: Visit, id: str, *, everywhere: bool, remote: bool = False) -> Opened:
-    """Open a message. Raises NotFoundError also where the caller may not see it."""
-    message = await visit.archive.message(visit.token, id=id, everywhere=everywhere)
+async def open_message(visit: Visit, id: str, *, place: Place, remote: bool = False) -> Opened:
+    """Open a message of the mail that ``place`` is about. Raises NotFoundError also where the caller may not see it."""
+    message = await visit.archive.message(visit.token, id=id, **place.scope)
     if not message.has_html or remote:
         return Opened(message, remote=remote)
-    html = await visit.archive.message_html(visit.token, id=id, everywhere=everywhere)
+    html = await visit.archive.message_html(visit.token, id=id, **place.scope)
     return Opened(message, blocked=html.blocked)

@@ -10,6 +10,7 @@ from litestar.di import NamedDependency
 from appliance.errors import NotFoundError, QueryError
 from appliance.services import api
 from webadmin.page import page
+from webadmin.portal.folders import branches
 from webadmin.portal.opened import Opened, open_message
 from webadmin.portal.place import PAGE_SIZES, Place, place_of
 from webadmin.problems import status_of
@@ -29,7 +30,9 @@ async def search(request: Request[Any, Any, Any], visit: NamedDependency[Visit])
             sort=place.sort,
             offset=place.offset,
             limit=place.limit,
-            everywhere=place.all,
+            folder=place.folder,
+            below=place.below,
+            **place.scope,
         )
     except QueryError as error:
         problem = error
@@ -41,6 +44,7 @@ async def search(request: Request[Any, Any, Any], visit: NamedDependency[Visit])
         place=place,
         found=found,
         problem=problem,
+        branches=await branches(visit, place),
         opened=await _opened(visit, place),
         page_sizes=PAGE_SIZES,
     )
@@ -50,7 +54,7 @@ async def _opened(visit: Visit, place: Place) -> Opened | None:
     if not place.open:
         return None
     try:
-        return await open_message(visit, place.open, everywhere=place.all)
+        return await open_message(visit, place.open, place=place)
     except NotFoundError:
         return None
 

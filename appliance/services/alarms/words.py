@@ -233,6 +233,13 @@ def _directory(figures: Figures) -> str:
     ).format(name=name, span=span(3600.0 * _count(figures, "hours")))
 
 
+def _profile(figures: Figures) -> str:
+    return _(
+        "The archiving profile “{name}” has fetched no mail for {span}: all of its runs have failed. What lies at the "
+        "source stays there, and is fetched as soon as it works. `mailkeep profile test {name}` says what is wrong."
+    ).format(name=figures.get("name", ""), span=span(3600.0 * _count(figures, "hours")))
+
+
 def _replica_unknown(figures: Figures) -> str:
     return _("Nothing can be said of the replicas: {trouble}").format(trouble=figures.get("trouble", ""))
 
@@ -330,6 +337,7 @@ KINDS: Final = MappingProxyType(
         "timestamps": Words(lambda: _("Timestamps are missing"), _timestamps),
         "sign-in": Words(lambda: _("Somebody may be guessing passwords"), _sign_in),
         "directory": Words(lambda: _("A directory needs attention"), _directory),
+        "profile": Words(lambda: _("Mail is not being fetched"), _profile),
         "undelivered": Words(lambda: _("Alarms cannot be told"), _undelivered),
         "replica-unknown": Words(lambda: _("Nothing is known of the replicas"), _replica_unknown),
         "replica-unsound": Words(lambda: _("A replica is not as it should be"), _replica_unsound),

@@ -14,6 +14,7 @@ import msgspec
 from appliance import decoding
 from appliance.errors import DamageError
 from appliance.files import FILES, Files, create_directory, read_file
+from appliance.keys.access import collector_key
 from appliance.keys.envelope import derive
 from appliance.sealing import open_sealed, replace_sealed
 from appliance.settings.events import ProfilePut
@@ -21,6 +22,8 @@ from appliance.settings.events import ProfilePut
 VERSION: Final = 1
 _INFO: Final = b"mailkeep collector v1\x00"
 _PLACE: Final = _INFO + b"told"
+_MODE: Final = 0o640
+"""Collector and archiver are users of their own, the folder's group is both."""
 
 
 class CollectorKeys(msgspec.Struct, frozen=True):
@@ -37,10 +40,12 @@ class CollectorKeys(msgspec.Struct, frozen=True):
     @classmethod
     def of(cls, service: bytes, archive: UUID) -> CollectorKeys:
         """Those of an archive, from its key of purpose ``service``."""
-        return cls(
-            derive(service, info=_INFO + b"sealing" + archive.bytes),
-            derive(service, info=_INFO + b"content" + archive.bytes),
-        )
+        return cls.from_key(collector_key(service, archive))
+
+    @classmethod
+    def from_key(cls, key: bytes) -> CollectorKeys:
+        """Those that follow from the one key that the key agent gives the collector (``access.collector_key``)."""
+        return cls(derive(key, info=_INFO + b"sealing"), derive(key, info=_INFO + b"content"))
 
 
 class Person(msgspec.Struct, frozen=True):
@@ -68,7 +73,7 @@ class Told(msgspec.Struct, frozen=True):
 def write_told(folder: Path, keys: CollectorKeys, told: Told, *, files: Files = FILES) -> None:
     """Tell the collector, durably. Raises OSError."""
     create_directory(files, folder)
-    replace_sealed(files, folder / "told", keys.sealing, _PLACE, [msgspec.msgpack.encode(told)])
+    replace_sealed(files, folder / "told", keys.sealing, _PLACE, [msgspec.msgpack.encode(told)], mode=_MODE)
 
 
 def read_told(folder: Path, keys: CollectorKeys, *, files: Files = FILES) -> Told | None:

@@ -13,6 +13,7 @@ from sqlalchemy import func, select
 
 from appliance.directory.kinds import check_options, kind
 from appliance.errors import ConflictError, MailkeepError, NotFoundError, UsageError
+from appliance.language import later
 from appliance.services import api
 from appliance.services.alarms.trouble import Figures, Trouble
 from appliance.services.archive import Archive
@@ -110,10 +111,19 @@ class Directories:
         return self._info(self._find(name))
 
     def remove(self, principal: Principal, *, name: str) -> None:
-        """Take nothing from there any more. The users that came from it stay as they are."""
+        """Take nothing from there any more. The users that came from it stay as they are. Raises ConflictError while a
+        profile asks for it."""
         principal.require("admin")
         with self._archive.directory:
             self._find(name)
+            if used := [one.name for one in self._archive.settings.profiles() if one.directory == name]:
+                raise ConflictError(
+                    later(
+                        "The archiving profile “{profile}” synchronises this directory before its runs. Take it away "
+                        "there first."
+                    ),
+                    profile=used[0],
+                )
             self._archive.record(principal, events.DirectoryRemoved(name))
         self._tries.pop(name, None)
         self._alarm(name, None)
@@ -153,21 +163,42 @@ class Directories:
             raise UsageError("That job was no synchronisation.")
         return found
 
+    def first(self, principal: Principal, name: str, progress: Progress) -> str:
+        """Synchronise for what a person has asked for and what comes after it; in words, what came of it. Where that
+        fails, or waits for a person's word, users are as they were."""
+        try:
+            done = self._synchronise(principal, name, progress, dry_run=False, confirmed=False)
+        except MailkeepError as error:
+            return later("The directory could not be synchronised, users are as they were: {why}").format(
+                why=error.message
+            )
+        return done.words
+
+    def before_run(self, name: str) -> None:
+        """Synchronise before something that runs by the clock, unless that was done lately or has just failed."""
+        one = next((one for one in self._archive.settings.directories() if one.put.name == name), None)
+        if one is not None and self._is_due(one, SHORTEST_INTERVAL):
+            self._by_itself(name)
+
     def round(self) -> None:
         """Synchronise what is due."""
-        now = self._archive.clock()
         for one in self._archive.settings.directories():
-            tried = self._tries.get(one.put.name)
-            if not one.put.interval or one.synchronised_at is None:  # the first time is a person's
-                continue
-            if now < one.synchronised_at / 1e6 + one.put.interval or (tried and now < tried.again_at):
-                continue
-            try:
-                done = self._synchronise(_SYSTEM, one.put.name, self._by_the_clock, dry_run=False, confirmed=False)
-                if done.waits:
-                    log.warning("directory %s: %s", one.put.name, done.waits)
-            except MailkeepError as error:
-                log.warning("directory %s could not be synchronised: %s", one.put.name, error.message)
+            if one.put.interval and self._is_due(one, one.put.interval):
+                self._by_itself(one.put.name)
+
+    def _is_due(self, one: Directory, interval: float) -> bool:
+        if one.synchronised_at is None:  # the first time is a person's
+            return False
+        now, tried = self._archive.clock(), self._tries.get(one.put.name)
+        return now >= one.synchronised_at / 1e6 + interval and not (tried and now < tried.again_at)
+
+    def _by_itself(self, name: str) -> None:
+        try:
+            done = self._synchronise(_SYSTEM, name, self._by_the_clock, dry_run=False, confirmed=False)
+            if done.waits:
+                log.warning("directory %s: %s", name, done.waits)
+        except MailkeepError as error:
+            log.warning("directory %s could not be synchronised: %s", name, error.message)
 
     def _synchronise(
         self, principal: Principal, name: str, progress: Progress, *, dry_run: bool, confirmed: bool

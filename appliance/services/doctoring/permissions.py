@@ -43,7 +43,7 @@ def _secrets(paths: Paths) -> Iterator[Path]:
     yield from (one for one in (paths.keyfile, paths.service_keyfile) if one.exists())
     if not os.access(paths.data, os.R_OK | os.X_OK):
         return
-    named = (paths.settings, paths.jobs, paths.keyring, paths.tls / "key.pem")
+    named = (paths.settings, paths.jobs, paths.ledger, paths.keyring, paths.tls / "key.pem")
     yield from (one for one in named if one.exists())
     for folder, _names, files in os.walk(paths.run):
         yield from (Path(folder, name) for name in files if name == "secret" or name.endswith(".key"))

@@ -21,11 +21,11 @@ from appliance.cloud.remotes import Remotes, keep_tokens, read_remotes
 from appliance.cloud.restore_state import RestoreFolder
 from appliance.errors import DamageError, MailkeepError, NotFoundError, StorageError, UsageError
 from appliance.services.paths import Paths
+from appliance.services.queue import AGAIN_SECONDS, Queue
 from appliance.services.replicator.connections import Connections, Opener
 from appliance.services.replicator.fetching import Fetching
 from appliance.services.replicator.history import History, Kind, Run, Standing
 from appliance.services.replicator.progress import Progress, progress_place
-from appliance.services.replicator.queue import AGAIN_SECONDS, Queue
 from appliance.services.replicator.work import (
     DAY,
     EVERY,
@@ -74,7 +74,7 @@ class Replication:
         self.fetching = Fetching(
             paths.data, keys, configs=lambda: self.remotes().remotes, remote=self._connections.remote
         )  # fmt: skip
-        self._queue = Queue(None if alone else paths.jobs, keys.archive, self._perform)
+        self._queue = Queue(None if alone else paths.jobs, f"mailkeep-{keys.archive.hex}", self._perform)
         self._running: dict[int, tuple[str, Progress]] = {}
         self._threads: list[threading.Thread] = []
         self._lock = threading.Lock()

@@ -10,7 +10,7 @@ from appliance.fields import Field
 from appliance.language import later
 from appliance.mail.addresses import domain, normalise
 from appliance.sources.base import Account, SourceKind
-from appliance.sources.imap.connecting import Security, Server
+from appliance.sources.connecting import Security, server_of
 from appliance.sources.imap.signing_in import Bearer, Credentials, MasterUser, Password, Proxy, TokenFor
 from appliance.sources.imap.source import ImapSource
 
@@ -25,23 +25,25 @@ KIND: Final = SourceKind(
     "Any mail server that speaks IMAP: one account by its own password, or all accounts of a server whose "
     "administrator may open them.",
     (
-        Field("host", "Server", "Its name, as its certificate has it", required=True),
-        Field("port", "Port", "993 for tls, 143 for starttls, if nothing is given"),
+        Field("host", "Server", "Its name, as its certificate has it", required=True, place=True),
+        Field("port", "Port", "993 for tls, 143 for starttls, if nothing is given", rare=True, place=True),
         Field("security", "Encryption", "tls, starttls or none. Without it, passwords and mail can be read on the way",
-              choices=get_args(Security)),
+              choices=get_args(Security), closed=True, place=True),
         Field("ca", "CA certificate", "PEM, for a server whose certificate is from an authority of your own",
-              multiline=True),
+              multiline=True, rare=True, place=True),
         Field("sign_in", "Sign in by",
               "password: the account's own. master: as user*master with the master's password (Dovecot). proxy: as an "
               "administrator who acts as the user (SASL PLAIN; Cyrus, Dovecot). xoauth2, oauthbearer: by a token",
-              choices=_WAYS),
+              choices=_WAYS, closed=True),
         Field("user", "User", "Of a single account; none where a directory names the accounts"),
         Field("address", "Address", "The account's mail address, where its user name is none"),
         Field("master", "Master user", "For master and proxy: whose password is given"),
-        Field("separator", "Separator", "For master: what stands between user and master; * if nothing is given"),
+        Field("separator", "Separator", "For master: what stands between user and master; * if nothing is given",
+              rare=True),
         Field("password", "Password", "", secret=True),
-        Field("foreign", "Others' folders", "yes: other users' and shared folders too, as far as an account sees them"),
-        Field("timeout", "Time-out", "Seconds that an answer may take; 180 if nothing is given"),
+        Field("foreign", "Others' folders", "yes: other users' and shared folders too, as far as an account sees them",
+              rare=True),
+        Field("timeout", "Time-out", "Seconds that an answer may take; 180 if nothing is given", rare=True),
     ),
 )  # fmt: skip
 
@@ -53,23 +55,7 @@ def open_source(options: Mapping[str, str], token: TokenFor | None = None) -> Im
     user = given.get("user", "")
     address = normalise(given.get("address") or user)
     accounts = [Account(user, address if domain(address) else "", user)] if user else []
-    return ImapSource(_server(given), _credentials(given, token), accounts, foreign=_yes(given, "foreign"))
-
-
-def _server(given: Mapping[str, str]) -> Server:
-    if not given.get("host"):
-        raise UsageError(later("An IMAP source needs a server (host)."))
-    security: Security = next((one for one in _PORTS if one == given.get("security")), "tls")
-    if given.get("security", "tls") not in ("", *_PORTS):
-        text = later("“{security}” is no encryption. It is tls, starttls or none.")
-        raise UsageError(text, security=given["security"])
-    return Server(
-        host=given["host"],
-        port=_number(given, "port", _PORTS[security], 65_535),
-        security=security,
-        ca=given.get("ca", ""),
-        timeout=_number(given, "timeout", 180, 3600),
-    )
+    return ImapSource(server_of(given, _PORTS), _credentials(given, token), accounts, foreign=_yes(given, "foreign"))
 
 
 def _credentials(given: Mapping[str, str], token: TokenFor | None) -> Credentials:
@@ -87,15 +73,6 @@ def _credentials(given: Mapping[str, str], token: TokenFor | None) -> Credential
     if not master:
         raise UsageError(later("To sign in by “{way}” it takes a master user."), way=way)
     return Proxy(master, password) if way == "proxy" else MasterUser(master, password, given.get("separator") or "*")
-
-
-def _number(given: Mapping[str, str], key: str, otherwise: int, most: int) -> int:
-    text = given.get(key, "")
-    if not text:
-        return otherwise
-    if not text.isdecimal() or not 0 < int(text) <= most:
-        raise UsageError(later("“{value}” is no {key}: it is a number up to {most}."), value=text, key=key, most=most)
-    return int(text)
 
 
 def _yes(given: Mapping[str, str], key: str) -> bool:

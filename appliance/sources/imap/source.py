@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterator, Sequence
 
 from appliance.errors import MailkeepError
-from appliance.framing import error_of, failure_of
+from appliance.framing import in_words
 from appliance.language import _, ngettext
 from appliance.sources.base import Account, Check, Failed, Folder
 from appliance.sources.imap.answers import RefusedError
@@ -20,14 +20,21 @@ class ImapSource:
     """A ``Source``. An account's id is the name that its user signs in with."""
 
     def __init__(
-        self, server: Server, credentials: Credentials, accounts: Sequence[Account] = (), *, foreign: bool = False
+        self,
+        server: Server,
+        credentials: Credentials,
+        accounts: Sequence[Account] = (),
+        *,
+        foreign: bool = False,
+        session: type[ImapSession] = ImapSession,
     ) -> None:
         """``accounts`` are those that are known without a directory; ``foreign``: other users' folders and shared ones
-        too, as far as an account may see them."""
+        too, as far as an account may see them; ``session`` is what an opened account is."""
         self._server = server
         self._credentials = credentials
         self._accounts = tuple(accounts)
         self._foreign = foreign
+        self._kind = session
 
     def accounts(self) -> Iterator[Account]:
         """Those that it was given."""
@@ -48,7 +55,7 @@ class ImapSource:
         try:
             connection = connect(self._server)
         except MailkeepError as error:
-            yield Check(_("connection"), "problem", _in_words(error))
+            yield Check(_("connection"), "problem", in_words(error))
             return
         host, port = self._server.host, self._server.port
         yield Check(_("connection"), "ok", _("{host}, port {port}, answers.").format(host=host, port=port))
@@ -67,19 +74,14 @@ class ImapSource:
                 yield _folders(account, sum(folder.holds_mail for folder in folders))
                 yield from _check_message(session, folders)
         except MailkeepError as error:
-            yield Check(account.id, "problem", _in_words(error))
+            yield Check(account.id, "problem", in_words(error))
 
     def _session(self, conversation: Conversation) -> ImapSession:
         conversation.enable("QRESYNC", "UTF8=ACCEPT")
         if not conversation.wire.near and conversation.can("COMPRESS=DEFLATE"):
             with contextlib.suppress(RefusedError):  # where TLS compresses already (RFC 4978, section 3)
                 conversation.compress()
-        return ImapSession(conversation, foreign=self._foreign)
-
-
-def _in_words(error: MailkeepError) -> str:
-    """An error's sentence, in the language in use."""
-    return error_of(failure_of(error)).message
+        return self._kind(conversation, foreign=self._foreign)
 
 
 def _encryption(host: str, tls: str) -> Check:

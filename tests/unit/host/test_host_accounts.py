@@ -20,7 +20,9 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give fi
 USERS = {name: 64001 + number for number, name in enumerate(accounts.USERS)}
 GROUPS = {
     **USERS,
-    **{name: 64101 + number for number, name in enumerate((accounts.MAIL, accounts.TLS, accounts.AUDIT))},
+    **{
+        name: 64101 + number for number, name in enumerate((accounts.MAIL, accounts.TLS, accounts.KEYS, accounts.AUDIT))
+    },
 }
 
 
@@ -63,7 +65,7 @@ def test_what_root_has_made_gets_the_owners_that_work_with_it(data: Path) -> Non
     accounts.settle(data)
     assert of(data) == ("mailkeep", "mailkeep", 0o1771)
     assert of(keyfile) == ("mailkeep-agent", "mailkeep-agent", 0o600)
-    assert of(servicekey) == ("mailkeep", "mailkeep", 0o600)
+    assert of(servicekey) == ("mailkeep", "mailkeep-collect", 0o640)
     assert of(keyring) == ("mailkeep-agent", "mailkeep", 0o640)
     assert of(settings) == ("mailkeep", "mailkeep", 0o640)
     assert of(data / "projections") == ("mailkeep", "mailkeep", 0o750)
@@ -72,7 +74,7 @@ def test_what_root_has_made_gets_the_owners_that_work_with_it(data: Path) -> Non
     assert of(seal) == ("mailkeep", "mailkeep-tls", 0o640)
     assert of(published) == ("mailkeep", "mailkeep-mail", 0o640)
     assert of(secret) == ("mailkeep-agent", "mailkeep", 0o640)
-    assert of(data / "run" / "agent") == ("mailkeep-agent", "mailkeep-pop3", 0o2710)
+    assert of(data / "run" / "agent") == ("mailkeep-agent", "mailkeep-keys", 0o2710)
     assert of(data / "run" / "gateway") == ("mailkeep-gateway", "mailkeep", 0o2750)
 
 

@@ -123,6 +123,27 @@ def test_an_auditor_finds_everybody(both: tuple[Shelf, Shelf], text: str) -> Non
     assert "secret" in both[0].ids(text, EVERYTHING)
 
 
+def test_who_may_read_two_archives_learns_of_each_what_its_owner_may(both: tuple[Shelf, Shelf]) -> None:
+    together = Scope((ANNA, BOSS), (ANNA, BOSS))
+    assert "secret" in both[0].ids("bcc:boss", together)
+    assert "secret" not in both[0].ids("participant:member", together)
+    for text in QUERIES:
+        if not any(word in text for word in ("-", "NOT")):
+            apart = {id for one in (ANNA, BOSS) for id in both[0].ids(text, SCOPES[one])}
+            assert set(both[0].ids(text, together)) == apart, text
+
+
+def test_what_one_archive_may_know_is_not_found_in_mail_of_the_other_alone(shelf: Shelf) -> None:
+    """As with a sent copy, fetched from where it was kept, that names somebody who never got a copy here."""
+    secret = hide(BOSS_ADDRESS, "bcc", BOSS, SENDER)
+    shelf.put(document("kept", archives=(ANNA,), hidden=secret), document("got", archives=(ANNA, BOSS), hidden=secret))
+    together = Scope((ANNA, BOSS), (ANNA, BOSS))
+    for text in ("bcc:boss", f"bcc:{BOSS_ADDRESS}", "big.bo*", "participant:boss"):
+        for sort in ("date", "relevance"):
+            assert shelf.ids(text, together, sort=sort) == ["got"], text
+        assert shelf.ids(f"-{text}", together) == ["kept"]
+
+
 def test_an_archive_without_the_right_to_hidden_people_finds_none_of_its_own(both: tuple[Shelf, Shelf]) -> None:
     assert both[0].ids("bcc:boss", Scope((BOSS,))) == []
 

@@ -33,6 +33,7 @@ from appliance.errors import (
     UsageError,
 )
 from appliance.keys import agent_wire as wire
+from appliance.keys.access import collector_key
 from appliance.keys.agent_client import Agent
 from appliance.keys.agent_server import MOST_STRANGERS
 from appliance.keys.envelope import seal
@@ -257,6 +258,7 @@ SAMPLES = {
     "key": wire.Key("settings"),
     "content key": wire.ContentKey(MAILBOX),
     "volume key": wire.VolumeKey(MAILBOX, b"", b""),
+    "collector key": wire.CollectorKey(),
     "sign": wire.Sign(b"m"),
     "slots": wire.Slots(),
     "add passphrase": wire.AddPassphrase("a passphrase", ""),
@@ -280,6 +282,7 @@ SAMPLES = {
 PROJECTOR = {"state", "wait", "vouch", "key", "content key", "volume key"}
 PULL = {"open mailbox", "opened volume key"}
 REPLICA = {"state", "wait", "vouch", "key"}
+COLLECTOR = {"state", "wait", "collector key"}
 
 
 def test_each_role_gets_its_own_requests_only(agent, ring):
@@ -289,7 +292,7 @@ def test_each_role_gets_its_own_requests_only(agent, ring):
     forbidden = "does not do that for this caller"
     for role, may in (
         ("archiver", set(SAMPLES)), ("box", set(SAMPLES)), ("projector", PROJECTOR), ("pull", PULL),
-        ("replica", REPLICA),
+        ("replica", REPLICA), ("collector", COLLECTOR),
     ):  # fmt: skip
         with agent.connect(role) as connection:
             allowed = set()
@@ -298,7 +301,7 @@ def test_each_role_gets_its_own_requests_only(agent, ring):
                 if answer.error is None or forbidden not in answer.error.message:
                     allowed.add(name)
             assert allowed == may, role
-            if role in ("projector", "pull", "replica"):
+            if role in ("projector", "pull", "replica", "collector"):
                 assert forbidden in agent.ask(connection, wire.Lock()).error.message
     assert agent.as_("box").state().unlocked
 
@@ -308,6 +311,19 @@ def test_the_projector_cannot_sign_nor_make_mailboxes(agent, ring):
     assert keys.key("catalogue-lookup") == ring.unlocked.key("catalogue-lookup")
     for call in (lambda: keys.sign(b"m"), lambda: keys.create_mailbox(MAILBOX), agent.as_("projector").lock):
         assert refuses(call, ForbiddenError)
+
+
+def test_the_collector_gets_a_key_of_its_own_from_which_nobody_finds_the_service_key(agent, ring):
+    agent.start("--keyfile", ring.keyfile)
+    collector = agent.as_("collector")
+    given = collector.collector_key()
+    assert given == collector_key(ring.unlocked.key("service"), ring.unlocked.archive_id)
+    assert given not in (ring.unlocked.key("service"), ring.unlocked.key("collector"))
+    assert collector.state().archive == ring.unlocked.archive_id.bytes
+    assert refuses(lambda: agent.keys("collector"), ForbiddenError)
+    agent.as_("box").lock()
+    assert collector.state().archive == ring.unlocked.archive_id.bytes
+    assert refuses(collector.collector_key, LockedError)
 
 
 def test_the_replicator_gets_the_service_key_and_no_other(agent, ring):
@@ -352,7 +368,7 @@ def test_a_mailbox_opens_while_the_archive_is_locked(agent, ring):
 def test_secrets_lie_where_only_their_role_reads_and_a_wrong_one_is_refused(agent, ring, tmp_path):
     agent.start("--keyfile", ring.keyfile)
     secrets = {agent.secret(role).read_text() for role in wire.ROLES}
-    assert len(secrets) == 5
+    assert len(secrets) == len(wire.ROLES)
     for role in wire.ROLES:
         assert stat.S_IMODE(agent.secret(role).parent.stat().st_mode) == 0o700
         assert stat.S_IMODE(agent.secret(role).stat().st_mode) & 0o007 == 0

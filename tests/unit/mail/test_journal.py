@@ -247,3 +247,12 @@ def test_owners_of_a_plain_copy_are_everyone_it_names() -> None:
 
 def test_a_plain_copy_without_any_address_has_no_owner() -> None:
     assert journal.owners_addresses(Reading("plain"), MessageFacts(), Provenance()) == ()
+
+
+
+@pytest.mark.parametrize("source", ["sync", "import"])
+def test_whom_fetched_mail_names_does_not_own_it(source: str) -> None:
+    raw = b"From: a@x.org\r\nTo: b@x.org\r\nDelivered-To: c@x.org\r\n\r\ntext\r\n"
+    reading, facts = journal.read(raw), message.read(raw)
+    assert journal.owners_addresses(reading, facts, Provenance()) == ("a@x.org", "b@x.org", "c@x.org")
+    assert journal.owners_addresses(reading, facts, Provenance(source=source)) == ()

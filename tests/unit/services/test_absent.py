@@ -10,15 +10,17 @@ import pytest
 
 from appliance.errors import UnavailableError
 from appliance.ingest import project
+from appliance.mail.places import IMPORTS_MAILBOX
 from appliance.mail.published import erased_folder
 from appliance.pull.maildrop import Maildrops
-from appliance.services import api, erasing, mailboxes, reading, status
+from appliance.services import api, erasing, folders, mailboxes, reading, status
 from appliance.services.compacting import Compacted
 from appliance.services.principal import Principal
 from appliance.services.projecting import rebuild
 from appliance.services.proving import Proofs
 from appliance.services.pulling import Pulling
 from tests.elsewhere import Elsewhere, ReplicatorDouble
+from tests.fetched import Fetched
 from tests.scratch import BOX, ScratchArchive, mail
 
 READER = Principal(id="pull:council@archive.test")
@@ -65,6 +67,27 @@ def test_what_is_elsewhere_is_found_and_comes_when_it_is_opened(box: ScratchArch
     assert elsewhere.fetched == [taken[1]]
     checked = box.verify()
     assert (checked.errors, checked.absent) == ((), 2)
+
+
+def test_folders_of_fetched_mail_that_is_elsewhere_are_there_also_after_a_rebuild(
+    box: ScratchArchive, elsewhere: Elsewhere
+) -> None:
+    anna = Principal(id=(id := box.user("anna@example.com")), archives=frozenset({id}))
+    fetched = Fetched(box)
+    for number in range(2):
+        record = fetched.fetch(mail(f"Number {number}"), id, "INBOX")
+        fetched.lay(record, id, "Projects", f"{number}")
+        fetched.roll()
+        box.sign()
+    fetched.close()
+    box.project()
+    before = folders.folders(box.archive, anna)
+    assert len(elsewhere.take_all(IMPORTS_MAILBOX)) == 2
+    for _ in range(2):
+        assert folders.folders(box.archive, anna) == before
+        now = status.status(box.archive, BOX)
+        assert (now.records, now.backlog, now.agrees) == (2, 0, True), "places are no messages"
+        rebuild(box.paths, box.archive.keyring, lambda _: None)
 
 
 def test_where_nobody_can_get_it_back_the_reader_is_told_in_words(box: ScratchArchive, tmp_path: Path) -> None:

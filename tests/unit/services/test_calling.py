@@ -34,6 +34,11 @@ from tests.scratch import BOX, ScratchArchive
         ("user_import", {"csv": ["primary"]}),
         ("mailbox_change", {"id": "a", "tls_required": "yes"}),
         ("role_decide", {"id": "a", "approve": 1}),
+        ("profile_add", {"name": "a", "kind": "imap", "parallel": "4"}),
+        ("profile_add", {"name": "a", "kind": "imap", "colour": "red"}),
+        ("profile_change", {"name": "a", "users": "some"}),
+        ("profile_change", {"name": "a", "chosen": ["x" * (LONGEST_TEXT + 1)]}),
+        ("profile_change", {"name": "a", "options": {"host": "x" * (LONGEST_TEXT + 1)}}),
         ("no_such_service", {}),
     ],
 )

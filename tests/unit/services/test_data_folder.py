@@ -9,17 +9,22 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from appliance.cloud.manifests import ReplicaKeys
 from appliance.cloud.replicate import replicate
 from appliance.cloud.state import ReplicaPaths, State, set_own_epoch
 from appliance.mail.published import roll_path
+from appliance.services import access
 from appliance.services.alarms.trouble import Trouble
 from appliance.services.exporting import Exports
 from appliance.services.jobs import Jobs
 from appliance.services.server import Server
 from appliance.store.absent import AbsentFile, AbsentFiles
 from appliance.store.rolling import ask_to_roll
+from tests import reference_reader
 from tests.cloud_double import FolderRemote, Killed
+from tests.fetched import Fetched
 from tests.replica_box import Quiet
 from tests.scratch import BOX, ScratchArchive, mail, report
 
@@ -82,16 +87,46 @@ def test_an_independent_reader_opens_every_byte_of_the_log(box: ScratchArchive) 
     )
     assert done.returncode == 0, done.stdout + done.stderr
     read = json.loads(done.stdout)
-    assert read["documents"] == 31
+    assert read["documents"] == 32
     assert read["settings"] > 20
+    box.open()
+
+
+def test_an_independent_reader_reads_places_and_folders_of_volumes_and_archive_volumes(box: ScratchArchive) -> None:
+    anna = box.user("anna@example.com")
+    deep = tuple(f"Level {n}" for n in range(40))
+    for turn in range(2):
+        fetched = Fetched(box, f"s{turn}")
+        for folder in (("INBOX",), ("Projects", "Über"), deep, ()):
+            record = fetched.fetch(mail(f"Number {turn}", "/".join(folder)), anna, *folder, role="archive")
+            fetched.lay(record, anna, "Copies")
+        fetched.close()
+        if not turn:
+            box.compact()
+    box.project()
+    box.close()
+    (generation,) = box.paths.projections.glob("[0-9]*")
+    secret = bytes.fromhex(box.paths.keyfile.read_text().strip())
+    keyring = reference_reader.read_keyring(box.paths.keyring.read_bytes(), "keyfile", secret)
+    places: list[dict[str, object]] = []
+    reference_reader.read_volumes(box.paths.volumes, keyring, places)
+    assert len(places) == 16
+    assert reference_reader.read_projection(generation, keyring, places) == 8
+    assert reference_reader.read_folders(generation / "catalogue.db", keyring, places) == 16
+    with pytest.raises(reference_reader.FormatError, match="a place that the log has not"):
+        reference_reader.read_folders(generation / "catalogue.db", keyring, places[1:])
     box.open()
 
 
 def _fill(box: ScratchArchive) -> None:
     box.archive.alarms.report("verify", Trouble("verify", "error"))
     box.dispatcher.notifications.publish()
-    box.user("anna@example.com")
+    anna = box.user("anna@example.com")
+    access.access_open(box.archive, BOX, user=anna, whose=box.user("sales@example.com"), reason="works in sales")
     box.receive(*(report(mail(f"Number {n}"), "To: anna@example.com") for n in range(30)), b"x" * 100_000)
+    fetched = Fetched(box)
+    fetched.fetch(mail("Fetched"), anna, "INBOX", role="inbox")
+    fetched.close()
     box.writer.roll()
     box.project()
     box.compact()

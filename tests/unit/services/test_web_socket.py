@@ -78,6 +78,50 @@ def test_a_session_gets_its_owners_mail_and_nothing_else(listening: ScratchArchi
     asyncio.run(attack())
 
 
+def test_a_session_with_a_right_to_another_archive_gets_that_as_long_as_the_right_is_there(
+    listening: ScratchArchive,
+) -> None:
+    anna = _session(listening, "anna@example.com")
+    admin = listening.dispatcher.identity.sign_in(
+        address="admin", password=listening.created.admin_password, totp="", client="c"
+    ).token
+
+    async def use() -> None:
+        client = ArchiveClient(listening.paths.web_socket)
+        me = await client.user_by_address(admin, address="anna@example.com")
+        ben = await client.user_by_address(admin, address="ben@example.com")
+        for refused in (
+            client.user_by_address(anna, address="ben@example.com"),
+            client.access_open(anna, user=me.id, whose=ben.id, reason="please"),
+            client.access_close(anna, user=me.id, whose=ben.id),
+            client.access_list(anna),
+            client.search(anna, query="*", whose=ben.id),
+            client.export_begin(anna, query="*", whose=ben.id),
+        ):
+            with pytest.raises(ForbiddenError):
+                await refused
+        opened = await client.access_open(admin, user=me.id, whose=ben.id, reason="on leave")
+        assert await client.access_list(admin, user=me.id) == (opened,)
+        (hit,) = (await client.search(anna, query="*", whose=ben.id)).hits
+        assert hit.subject == "Bens secret"
+        assert (await client.message(anna, id=hit.id, whose=ben.id)).others == (ben.id,)
+        stream = await client.original(anna, id=hit.id, whose=ben.id)
+        assert b"".join([chunk async for chunk in stream]) == listening.export(hit.id)
+        for refused in (
+            client.search(anna, query="*", whose="unassigned"),
+            client.search(admin, query="*", whose=ben.id),
+        ):
+            with pytest.raises(ForbiddenError):
+                await refused
+        assert [one.name for one in await client.access_mine(_session(listening, "ben@example.com"))] == [me.name]
+        await client.access_close(admin, user=me.id, whose=ben.id)
+        with pytest.raises(ForbiddenError):
+            await client.message(anna, id=hit.id, whose=ben.id)
+        await client.close()
+
+    asyncio.run(use())
+
+
 @pytest.mark.parametrize(
     "method",
     [

@@ -257,3 +257,59 @@ def test_an_authority_that_describes_itself_badly(tmp_path: Path) -> None:
                 double.faults = [on("/openid-configuration", Said(body=body))]
                 with pytest.raises(UnavailableError, match=r"cannot be read|makes no sense"):
                     graph.sign_in()
+
+
+def streamed(client: Client) -> bytes:
+    """A body, piece by piece."""
+    return b"".join(client.api.stream("/thing").pieces(1000))
+
+
+def test_a_body_comes_in_pieces_of_any_number(service: Service) -> None:
+    client = Client(service, largest=10)
+    service.faults = [on("/thing", Said(body=b"x" * 70_000))]
+    found = client.api.stream("/thing")
+    assert found.size == 70_000
+    pieces = list(found.pieces(1000))
+    assert (b"".join(pieces), max(map(len, pieces))) == (b"x" * 70_000, 1000)
+    service.faults = [on("/thing", Said(body=iter([b"a" * 5, b"b" * 5])))]
+    assert streamed(client) == b"a" * 5 + b"b" * 5
+
+
+def test_nothing_is_unpacked_that_comes_in_pieces(service: Service) -> None:
+    """A few bytes could become any number."""
+    streamed(Client(service))
+    assert service.asked[-1].headers["accept-encoding"] == "identity"
+
+
+@pytest.mark.parametrize("body", [b"x" * 5000, iter([b"x" * 5000])])
+def test_a_body_that_breaks_off_is_never_taken_for_whole(service: Service, body: object) -> None:
+    service.faults = [on("/thing", Said(body=body, cut=True))]
+    with pytest.raises(UnavailableError, match="broke"):
+        streamed(Client(service))
+
+
+def test_who_is_busy_before_a_body_is_asked_again(service: Service) -> None:
+    client = Client(service)
+    service.taken = {"token-2"}
+    service.faults = [on("/thing", Said(429, headers={"Retry-After": "9"}))]
+    assert streamed(client) == b'{"name": "/thing"}'
+    assert client.pauses == [9.0]
+    assert client.tokens == 2
+
+
+def test_a_refusal_in_place_of_a_body_says_why(service: Service) -> None:
+    service.faults = [on("/thing", Said(404, {"error": {"code": "ErrorItemNotFound", "message": "Not there."}}))]
+    with pytest.raises(RefusedError, match=r"Not there\.") as told:
+        streamed(Client(service))
+    assert (told.value.status, told.value.reason) == (404, "ErrorItemNotFound")
+
+
+def test_trouble_that_lasts_is_not_waited_for(service: Service) -> None:
+    client = Client(service, lasting=frozenset({"ErrorContentConversionFailed"}))
+    lasts = Said(500, {"error": {"code": "ErrorContentConversionFailed", "message": "No."}})
+    service.faults = [on("/thing", lasts), on("/thing", Said(500, {"error": {"code": "Other"}}))]
+    with pytest.raises(RefusedError):
+        streamed(client)
+    assert client.pauses == []
+    assert streamed(client) == b'{"name": "/thing"}'
+    assert client.pauses == [1.0]

@@ -31,9 +31,12 @@ from appliance.errors import (
 )
 from appliance.services import api
 from appliance.services.client import ArchiveClient, Stream, StreamHead
+from tests.unit.web.access_double import AccessDouble
 from tests.unit.web.alarms_double import AlarmsDouble
 from tests.unit.web.box_double import BoxDouble
 from tests.unit.web.directories_double import DirectoriesDouble
+from tests.unit.web.folders_double import FoldersDouble
+from tests.unit.web.profiles_double import ProfilesDouble
 from tests.unit.web.replicas_double import ReplicasDouble
 
 PASSWORD = "correct horse battery"
@@ -102,7 +105,16 @@ class State:
     calls: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
 
 
-class ArchiveDouble(ReplicasDouble, BoxDouble, AlarmsDouble, DirectoriesDouble, ArchiveClient):
+class ArchiveDouble(
+    ReplicasDouble,
+    BoxDouble,
+    AlarmsDouble,
+    DirectoriesDouble,
+    ProfilesDouble,
+    AccessDouble,
+    FoldersDouble,
+    ArchiveClient,
+):
     """The archive in memory.
 
     ``first`` starts it without an administrator; ``down`` makes every call fail, ``locked`` all that need the key.
@@ -119,6 +131,9 @@ class ArchiveDouble(ReplicasDouble, BoxDouble, AlarmsDouble, DirectoriesDouble, 
         self.begin_alarms()
         self.begin_box()
         self.begin_directories()
+        self.begin_profiles()
+        self.begin_access()
+        self.begin_folders()
         if not first:
             _fill(self.state)
 
@@ -206,9 +221,21 @@ class ArchiveDouble(ReplicasDouble, BoxDouble, AlarmsDouble, DirectoriesDouble, 
         offset: int = 0,
         limit: int = 25,
         everywhere: bool = False,
+        whose: str = "",
+        folder: str = "",
+        below: bool = False,
     ) -> api.SearchPage:
-        self._note("search", query=query, sort=sort, offset=offset, limit=limit, everywhere=everywhere)
-        found = [one for one in self._visible(token, everywhere) if _matches(one, query)]
+        kept = {"folder": folder, "below": below} if folder else {}
+        self._note(
+            "search", query=query, sort=sort, offset=offset, limit=limit, everywhere=everywhere, whose=whose, **kept
+        )
+        place, lain = self.chosen(folder, below) if folder else (None, None)
+        found = [
+            one
+            for one in self._visible(token, everywhere, whose)
+            if _matches(one, query) and (lain is None or one.id in lain)
+        ]
+        several = self.archives(self._caller(token), whose) if whose == api.ALL else frozenset[str]()
         found.sort(key=lambda one: (one.date, one.id), reverse=sort != "date-asc")
         threads = Counter(one.thread for one in self.state.messages)
         word = next((part.rpartition(":")[2] for part in query.split() if part[0] not in "-*"), "")
@@ -219,7 +246,7 @@ class ArchiveDouble(ReplicasDouble, BoxDouble, AlarmsDouble, DirectoriesDouble, 
             query=query,
             total=len(found),
             offset=offset,
-            hits=tuple(_hit(one, word, threads[one.thread]) for one in found[offset : offset + limit]),
+            hits=tuple(_hit(one, word, threads[one.thread], several) for one in found[offset : offset + limit]),
             years=tuple(
                 api.Bucket(str(year), count, f"on:{year}") for year, count in sorted(years.items(), reverse=True)
             ),
@@ -234,13 +261,15 @@ class ArchiveDouble(ReplicasDouble, BoxDouble, AlarmsDouble, DirectoriesDouble, 
             ),
             milliseconds=1.8,
             everywhere=everywhere,
+            folder=place,
         )
 
-    async def message(self, token: str, *, id: str, everywhere: bool = False) -> api.MessageView:
-        self._note("message", id=id, everywhere=everywhere)
-        one = self._one(token, id, everywhere)
-        thread = [other for other in self._visible(token, everywhere) if other.thread == one.thread]
+    async def message(self, token: str, *, id: str, everywhere: bool = False, whose: str = "") -> api.MessageView:
+        self._note("message", id=id, everywhere=everywhere, whose=whose)
+        one = self._one(token, id, everywhere, whose)
+        thread = [other for other in self._visible(token, everywhere, whose) if other.thread == one.thread]
         caller = self._caller(token)
+        others = frozenset() if everywhere else self.archives(caller, whose) - {caller.user_id}
         return api.MessageView(
             id=one.id,
             subject=one.subject,
@@ -282,26 +311,30 @@ class ArchiveDouble(ReplicasDouble, BoxDouble, AlarmsDouble, DirectoriesDouble, 
             unparsed=one.unparsed,
             defects=("a date that cannot be read",) if one.unparsed else (),
             may_report=caller.content_roles and one.envelope is not None,
+            others=tuple(sorted(others & one.owners)),
+            folders=self.lain_in(one.id, None if everywhere else self.archives(caller, whose)),
         )
 
     async def message_html(
-        self, token: str, *, id: str, remote: bool = False, everywhere: bool = False
+        self, token: str, *, id: str, remote: bool = False, everywhere: bool = False, whose: str = ""
     ) -> api.HtmlView:
-        self._note("message_html", id=id, remote=remote, everywhere=everywhere)
-        one = self._one(token, id, everywhere)
+        self._note("message_html", id=id, remote=remote, everywhere=everywhere, whose=whose)
+        one = self._one(token, id, everywhere, whose)
         return api.HtmlView(html=one.html, blocked=0 if remote else one.blocked)
 
-    async def part(self, token: str, *, id: str, part: int, everywhere: bool = False) -> Stream:
-        self._note("part", id=id, part=part)
-        files = self._one(token, id, everywhere).files
+    async def part(self, token: str, *, id: str, part: int, everywhere: bool = False, whose: str = "") -> Stream:
+        self._note("part", id=id, part=part, whose=whose)
+        files = self._one(token, id, everywhere, whose).files
         if not 1 <= part <= len(files):
             raise NotFoundError("There is no such attachment.")
         name, kind, content = files[part - 1]
         return _stream(name, kind, content)
 
-    async def original(self, token: str, *, id: str, report: bool = False, everywhere: bool = False) -> Stream:
-        self._note("original", id=id, report=report)
-        one = self._one(token, id, everywhere)
+    async def original(
+        self, token: str, *, id: str, report: bool = False, everywhere: bool = False, whose: str = ""
+    ) -> Stream:
+        self._note("original", id=id, report=report, whose=whose)
+        one = self._one(token, id, everywhere, whose)
         if report:
             if not self._caller(token).content_roles:
                 raise ForbiddenError("The journal report is for auditors: it names recipients that others may not see.")
@@ -309,11 +342,20 @@ class ArchiveDouble(ReplicasDouble, BoxDouble, AlarmsDouble, DirectoriesDouble, 
         return _stream(f"{one.subject}.eml", "message/rfc822", one.raw)
 
     async def export_begin(
-        self, token: str, *, query: str = "", ids: tuple[str, ...] = (), everywhere: bool = False
+        self,
+        token: str,
+        *,
+        query: str = "",
+        ids: tuple[str, ...] = (),
+        everywhere: bool = False,
+        whose: str = "",
+        folder: str = "",
+        below: bool = False,
     ) -> api.JobInfo:
-        self._note("export_begin", query=query, ids=ids, everywhere=everywhere)
+        kept = {"folder": folder, "below": below} if folder else {}
+        self._note("export_begin", query=query, ids=ids, everywhere=everywhere, whose=whose, **kept)
         self._caller(token)
-        total = len(ids) or sum(_matches(one, query) for one in self._visible(token, everywhere))
+        total = len(ids) or sum(_matches(one, query) for one in self._visible(token, everywhere, whose))
         number = len(self.state.jobs) + 1
         job = api.JobInfo(
             id=f"j-{number}",
@@ -616,6 +658,7 @@ class ArchiveDouble(ReplicasDouble, BoxDouble, AlarmsDouble, DirectoriesDouble, 
             totp_enabled=account.totp,
             totp_required=account.totp_required,
             content_roles="auditor" in user.roles,
+            opened=self.opened(user.id),
         )
 
     def _admin(self, token: str) -> None:
@@ -641,15 +684,16 @@ class ArchiveDouble(ReplicasDouble, BoxDouble, AlarmsDouble, DirectoriesDouble, 
             raise NotFoundError("There is no such mailbox.")
         return self.state.mailboxes[id]
 
-    def _visible(self, token: str, everywhere: bool) -> list[Message]:
+    def _visible(self, token: str, everywhere: bool, whose: str) -> list[Message]:
         caller = self._caller(token)
         if everywhere:
             self._auditor(token)
             return self.state.messages
-        return [one for one in self.state.messages if caller.user_id in one.owners]
+        archives = self.archives(caller, whose)
+        return [one for one in self.state.messages if archives & one.owners]
 
-    def _one(self, token: str, id: str, everywhere: bool) -> Message:
-        for one in self._visible(token, everywhere):
+    def _one(self, token: str, id: str, everywhere: bool, whose: str) -> Message:
+        for one in self._visible(token, everywhere, whose):
             if one.id == id:
                 return one
         raise NotFoundError("There is no such message, or it is not yours.")
@@ -680,7 +724,7 @@ def _matches(one: Message, query: str) -> bool:
     return True
 
 
-def _hit(one: Message, word: str, thread: int) -> api.Hit:
+def _hit(one: Message, word: str, thread: int, several: frozenset[str]) -> api.Hit:
     text = " ".join(one.text.split())
     at = text.casefold().find(word.casefold()) if word else -1
     start = max(0, at - 40) if at >= 0 else 0
@@ -698,6 +742,7 @@ def _hit(one: Message, word: str, thread: int) -> api.Hit:
         snippet=snippet,
         marks=marks,
         thread_size=thread,
+        archives=tuple(sorted(several & one.owners)),
     )
 
 

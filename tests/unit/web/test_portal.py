@@ -6,16 +6,19 @@ import re
 
 import pytest
 
+from tests.unit.web.access_double import AccessDouble
 from tests.unit.web.alarms_double import AlarmsDouble
 from tests.unit.web.box_double import BoxDouble
 from tests.unit.web.browse import ADMIN, AUDITOR, USER, Browser, signed_in, visible
 from tests.unit.web.directories_double import DirectoriesDouble
 from tests.unit.web.double import ArchiveDouble
+from tests.unit.web.folders_double import FoldersDouble
+from tests.unit.web.profiles_double import ProfilesDouble
 from tests.unit.web.replicas_double import ReplicasDouble
 
 PAGES = {
     USER: ["/", "/?q=budget", "/?q=xyzzy", "/m/m-2", "/exports", "/account", "/account/two-step"],
-    AUDITOR: ["/?all=1&open=m-3", "/?q=%22", "/m/m-1", "/m/m-1?remote=1",
+    AUDITOR: ["/?folder=f-roof&below=1", "/?all=1&open=m-3", "/?q=%22", "/m/m-1", "/m/m-1?remote=1",
               "/oversight/approvals", "/oversight/audit"],
     ADMIN: ["/admin", "/admin/mailboxes", "/admin/mailboxes/new", "/admin/mailboxes/b-1", "/admin/users",
             "/admin/users/new", "/admin/users/u-3", "/admin/users/import", "/nowhere"],
@@ -178,7 +181,7 @@ def test_selected_messages_become_an_export() -> None:
 def test_all_hits_become_an_export_with_the_query_and_the_scope_of_the_page() -> None:
     browser = signed_in(AUDITOR)
     browser.post("/?q=budget&all=1", "/exports", {"every": "1", "q": "budget", "all": "1", "id": "m-1"})
-    assert browser.calls("export_begin")[-1] == {"query": "budget", "ids": (), "everywhere": True}
+    assert browser.calls("export_begin")[-1] == {"query": "budget", "ids": (), "everywhere": True, "whose": ""}
 
 
 def test_exporting_nothing_says_so() -> None:
@@ -254,5 +257,8 @@ def test_the_double_answers_everything_that_the_client_can_ask() -> None:
 
     # What programs pull with is asked of a double of its own (test_pull_api).
     asked = {name for name in vars(ArchiveClient) if not name.startswith(("_", "pull_"))} - {"close"}
-    doubles = (ArchiveDouble, ReplicasDouble, BoxDouble, AlarmsDouble, DirectoriesDouble)
+    doubles = (
+        *(ArchiveDouble, ReplicasDouble, BoxDouble, AlarmsDouble, DirectoriesDouble, AccessDouble, ProfilesDouble),
+        FoldersDouble,
+    )
     assert asked <= {name for double in doubles for name in vars(double)}

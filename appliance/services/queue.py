@@ -1,8 +1,8 @@
 """huey: the queue of runs, the workers that do them, the tick that begins those that are due, and locks.
 
-The queue lies in jobs.db, or in Redis where MAILKEEP_REDIS names one. It holds numbers of runs and nothing else; what a
-run is stands in the history, from which the queue is filled anew at each start. Tasks are JSON: huey's own way, pickle,
-would run whatever somebody puts into that file.
+The queue lies in the file that the history of its runs is in, or in Redis where MAILKEEP_REDIS names one. It holds
+numbers of runs and nothing else; what a run is stands in the history, from which the queue is filled anew at each
+start. Tasks are JSON: huey's own way, pickle, would run whatever somebody puts into that file.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
-from uuid import UUID
 
 import msgspec
 from huey import Huey, MemoryHuey, RedisHuey, SqliteHuey
@@ -31,12 +30,12 @@ from appliance.errors import UsageError
 REDIS: Final = "MAILKEEP_REDIS"
 """Environment variable: the URL of a Redis for the queue."""
 WORKERS: Final = 8
-"""Runs at one time. One that hangs on a remote that does not answer keeps a worker for itself."""
+"""Runs at one time. One that hangs on what does not answer keeps a worker for itself."""
 LONGEST_POLL: Final = 0.5
 """Seconds until a worker that has nothing to do looks again."""
 TICK_SECONDS: Final = 5
 AGAIN_SECONDS: Final = 1.0
-"""Until a run whose remote is busy is tried again."""
+"""Until a run that another one is in the way of is tried again."""
 
 logging.getLogger("huey").setLevel(logging.ERROR)  # it would tell of every task
 
@@ -73,12 +72,13 @@ class _Json(Serializer):  # type: ignore[misc]
 class Queue:
     """Runs by number, each done once by ``perform``, those with one lock one after the other."""
 
-    def __init__(self, jobs: Path | None, archive: UUID, perform: Callable[[int], None]) -> None:
-        """In the file ``jobs`` or in Redis; with None in this process's memory, where the caller's thread does it.
+    def __init__(self, jobs: Path | None, name: str, perform: Callable[[int], None]) -> None:
+        """In the file ``jobs`` or in Redis, under ``name``; with None in this process's memory, where the caller's
+        thread does it.
 
         Raises UsageError where MAILKEEP_REDIS is set and Redis cannot be used.
         """
-        self._huey = _huey(jobs, archive)
+        self._huey = _huey(jobs, name)
         self._consumer: _Consumer | None = None
         self._waited_for: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
 
@@ -140,8 +140,7 @@ class _Consumer(Consumer):  # type: ignore[misc]
         """None."""
 
 
-def _huey(jobs: Path | None, archive: UUID) -> Huey:
-    name = f"mailkeep-{archive.hex}"
+def _huey(jobs: Path | None, name: str) -> Huey:
     plain = {"serializer": _Json(), "results": False}
     if jobs is None:
         return MemoryHuey(name, immediate=True, **plain)
@@ -153,7 +152,7 @@ def _huey(jobs: Path | None, archive: UUID) -> Huey:
         huey.storage.conn.ping()
     except Exception as error:  # whatever the client, which is an optional package, raises
         raise UsageError(
-            f"{REDIS} is set, but that Redis cannot be used for the queue of replication ({error}). Unset it to have "
-            "the queue in jobs.db, or install the package redis and look whether the server answers."
+            f"{REDIS} is set, but that Redis cannot be used for the queue of runs ({error}). Unset it to have the "
+            "queue in a file, or install the package redis and look whether the server answers."
         ) from error
     return huey

@@ -1,0 +1,215 @@
+"""From fetched bytes to the log: each original once, and where it lay."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Collection, Iterable, Sequence
+from concurrent.futures import wait
+from hashlib import sha256
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import msgspec
+
+from appliance.errors import MailkeepError
+from appliance.files import FILES, Files
+from appliance.mail import places
+from appliance.mail.facts import Provenance
+from appliance.mail.places import IMPORTS_MAILBOX, Place
+from appliance.services.collector.stock import Stock
+from appliance.sources.base import Item
+from appliance.store.format import RecordType
+from appliance.store.reader import LogReader
+from appliance.store.record import new_record_id
+from appliance.store.refs import RecordRef
+from appliance.store.stream import StreamingRecord
+from appliance.store.writer import LogWriter
+
+WRITER: Final = "s0"
+"""The collector's name among the writers of volumes."""
+
+IN_MEMORY: Final = 8 * 1024 * 1024
+"""Bytes of a message that are held before it is written as it comes."""
+
+
+_VOLUME_OPEN: Final = 24 * 3600 * 1_000_000
+"""Microseconds, far more than a volume is ever written to, whatever the clock does."""
+
+
+class Mail(NamedTuple):
+    """A message's bytes, or, where it is large, the record that has them and is not committed yet."""
+
+    digest: bytes  # SHA-256
+    size: int
+    record: bytes  # its record's id, if it becomes one
+    whole: bytes | StreamingRecord
+
+    def drop(self) -> None:
+        """Give up what was begun and is not needed; what was committed is left as it is."""
+        if isinstance(self.whole, StreamingRecord):
+            self.whole.abort()
+
+
+class Arrived(NamedTuple):
+    """A message that came: what the source says of it, its bytes, the folders that it lies in."""
+
+    item: Item
+    mail: Mail
+    folders: tuple[tuple[str, ...], ...]
+
+
+Lain = tuple[Item, bytes, tuple[tuple[str, ...], ...]]
+"""A message, its record, and the folders that it lies in."""
+
+
+class Deposited(NamedTuple):
+    """What became of one message: its record, whether it is new, the keys of its places."""
+
+    item: Item
+    record: bytes
+    content: bytes
+    new: bool
+    size: int
+    places: tuple[bytes, ...]
+
+
+class Deposit:
+    """The log's side of the collector: one for all its runs. Threads may share it."""
+
+    def __init__(
+        self, volumes: Path, stock: Stock, public_key: bytes, writer: LogWriter, *, files: Files = FILES
+    ) -> None:
+        self._stock = stock
+        self._public_key = public_key
+        self._writer = writer
+        self._reader = LogReader(volumes, files=files)  # without keys: it looks for records' ids
+        # One at a time: two accounts may have the same message at the same moment.
+        self._lock = threading.Lock()
+
+    def settle(self) -> None:
+        """Find out which records are in the log that a former process was about to write: to be called before anything
+        is written. Raises StorageError."""
+        intended = self._stock.intended()
+        if intended:
+            self._stock.settle(self._there(intended))
+
+    def take(self, chunks: Iterable[bytes], received: int | None) -> Mail:
+        """A message as it comes, within bounded memory. Who does not ``put`` it drops it. Raises StorageError,
+        and what reading ``chunks`` raises."""
+        digest, held, size = sha256(), bytearray(), 0
+        record, stream = new_record_id(time.time_ns() // 1000), None
+        try:
+            for chunk in chunks:
+                digest.update(chunk)
+                size += len(chunk)
+                if stream is None and len(held) + len(chunk) > IN_MEMORY:
+                    stream = self._stream(record, received)
+                    stream.write(bytes(held))
+                    held.clear()
+                if stream is None:
+                    held += chunk
+                else:
+                    stream.write(chunk)
+        except BaseException:
+            if stream is not None:
+                stream.abort()
+            raise
+        return Mail(digest.digest(), size, record, bytes(held) if stream is None else stream)
+
+    def put(self, arrived: Sequence[Arrived], origin: Place) -> list[Deposited]:
+        """Have these in the log, durably, each original once, with their places, ``origin`` being what all of these
+        have in common. Raises StorageError, DiskFullError; then none of them counts as archived."""
+        contents = [self._stock.content(one.mail.digest) for one in arrived]
+        with self._lock:
+            known = self._stock.records_of(set(contents))
+            mine: dict[bytes, Arrived] = {}
+            for content, one in zip(contents, arrived, strict=True):
+                if content not in known:
+                    mine.setdefault(content, one)
+            records = known | {content: one.mail.record for content, one in mine.items()}
+            self._stock.intend({content: one.mail.record for content, one in mine.items()})
+            try:
+                self._write(list(mine.values()))
+                # Written only now: no place is in the log whose message is not.
+                placed = self._lay(
+                    [(one.item, records[content], one.folders) for one, content in zip(arrived, contents, strict=True)],
+                    origin,
+                )
+            except MailkeepError:
+                # What a disk holds that has refused to sync cannot be found out by reading. It is fetched once more: a
+                # message that is twice in the log afterwards is better than one that was thought to be there.
+                self._stock.give_up(mine)
+                raise
+            finally:
+                for one in arrived:
+                    one.mail.drop()
+        firsts = {id(one) for one in mine.values()}
+        return [
+            Deposited(one.item, records[content], content, id(one) in firsts, one.mail.size, keys)
+            for one, content, keys in zip(arrived, contents, placed, strict=True)
+        ]
+
+    def lay(self, lain: Sequence[Lain], origin: Place) -> frozenset[bytes]:
+        """Have further places of messages that are archived in the log; their keys. Raises as ``put``."""
+        with self._lock:
+            return frozenset(key for some in self._lay(lain, origin) for key in some)
+
+    def _write(self, arrived: Sequence[Arrived]) -> None:
+        written = [
+            self._writer.append(
+                IMPORTS_MAILBOX, self._public_key, one.mail.whole, _provenance(one.item.received),
+                record_id=one.mail.record,
+            )
+            for one in arrived
+            if isinstance(one.mail.whole, bytes)
+        ]  # fmt: skip
+        try:
+            for one in arrived:
+                if isinstance(one.mail.whole, StreamingRecord):
+                    one.mail.whole.commit()
+        finally:
+            wait(written)  # whatever comes of them: what is on its way cannot be given up
+        for future in written:
+            future.result()
+
+    def _lay(self, lain: Sequence[Lain], origin: Place) -> list[tuple[bytes, ...]]:
+        """Have these places in the log, durably; for each message their keys."""
+        keys = [
+            tuple(self._stock.place_key(record, origin.archive, folder) for folder in folders)
+            for _item, record, folders in lain
+        ]
+        there, now = set(self._stock.placed({key for some in keys for key in some})), time.time_ns() // 1000
+        missing = []
+        for (item, record, folders), some in zip(lain, keys, strict=True):
+            for folder, key in zip(folders, some, strict=True):
+                if key not in there:
+                    there.add(key)
+                    place = msgspec.structs.replace(
+                        origin, record=record, folder=folder, item=item.id, flags=item.flags,
+                        role=origin.role if folder == origin.folder else "", at=now,
+                    )  # fmt: skip
+                    missing.append(place)
+        if missing:
+            raw = places.encode(missing)
+            self._writer.append(IMPORTS_MAILBOX, self._public_key, raw, None, type=RecordType.PLACE).result()
+        return keys
+
+    def _stream(self, record: bytes, received: int | None) -> StreamingRecord:
+        return self._writer.stream(IMPORTS_MAILBOX, self._public_key, _provenance(received), record_id=record)
+
+    def _there(self, records: Collection[bytes]) -> frozenset[bytes]:
+        """Those of the records that are in volumes of this writer."""
+        found: set[bytes] = set()
+        # A record's id begins with when it was made, in milliseconds; a volume takes records for an hour.
+        earliest = min(int.from_bytes(record[:6], "big") for record in records) * 1000 - _VOLUME_OPEN
+        for volume in self._reader.volumes(IMPORTS_MAILBOX):
+            if volume.writer == WRITER and not volume.absent and volume.created >= earliest:
+                for ref in self._reader.scan(volume, sync=True):
+                    if isinstance(ref, RecordRef) and ref.record_id in records:
+                        found.add(ref.record_id)
+        return frozenset(found)
+
+
+def _provenance(received: int | None) -> Provenance:
+    return Provenance(source="sync", received_at=received or time.time_ns() // 1000)

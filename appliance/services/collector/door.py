@@ -1,0 +1,37 @@
+"""What the archiver asks of the collector."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from appliance.services import api
+from appliance.services.collector.collecting import Collecting
+from appliance.settings.events import ProfilePut
+
+
+class Desk:
+    """What may be asked of a collector."""
+
+    def __init__(self, collecting: Collecting) -> None:
+        self._collecting = collecting
+
+    def methods(self) -> Mapping[str, Callable[..., Any]]:
+        """By name."""
+        return {"begin": self.begin, "stop": self.stop, "test": self.test, "deletions": self.deletions}
+
+    def begin(self, *, profile: str) -> int:
+        """Begin a run (``Collecting.begin``)."""
+        return self._collecting.begin(profile)
+
+    def stop(self, *, id: int) -> None:
+        """Ask a run to end."""
+        self._collecting.stop(id)
+
+    def deletions(self, *, profile: str) -> api.ProfileDeletions:
+        """What a run would delete at the source."""
+        return self._collecting.deletions(profile)
+
+    def test(self, *, profile: ProfilePut) -> tuple[api.ProfileCheck, ...]:
+        """Try a profile, whether it is set up already or not."""
+        return tuple(self._collecting.test(profile))

@@ -1,0 +1,18 @@
+"""Archiving profiles"""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0008"
+down_revision = "0007"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.create_table(
+        "profile",
+        sa.Column("name", sa.String(), nullable=False),
+        sa.Column("put", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("name"),
+    )

@@ -1,0 +1,212 @@
+"""What a source may do to a run: refuse a folder, ask for patience, fail, lose messages, renumber. Nothing is lost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from appliance.errors import RemoteDeniedError, ThrottledError, UnavailableError
+from appliance.services.collector import account_run
+from appliance.settings.events import ProfilePut
+from appliance.sources.base import (
+    Account,
+    Check,
+    CursorLostError,
+    Failed,
+    Fetched,
+    Folder,
+    Item,
+    Memory,
+    Page,
+)
+from tests.collector import Bench
+from tests.scratch import mail
+
+INBOX, WORK = Folder("1", ("Inbox",), "inbox", messages=2), Folder("2", ("Work",), messages=2)
+
+
+class Scripted:
+    """A source with one account, its folders and messages in dictionaries, which does what a test says."""
+
+    def __init__(self) -> None:
+        self.mails: dict[str, dict[str, bytes]] = {
+            "1": {"a": mail("a"), "b": mail("b")}, "2": {"c": mail("c"), "d": mail("d")},
+        }  # fmt: skip
+        self.labels: dict[str, tuple[tuple[str, ...], ...]] = {}
+        self.changed: list[Item] = []
+        self.refused: dict[str, str] = {}
+        self.trouble: list[Exception] = []
+        """Raised one after the other when a folder's changes are asked for."""
+        self.opened = 0
+
+    # -- Source -----------------------------------------------------------------------------------------------
+
+    def accounts(self) -> Iterator[Account]:
+        yield Account("anna", "anna@example.com")
+
+    def open(self, account: Account) -> Scripted:
+        self.opened += 1
+        return self
+
+    def check(self, accounts: Sequence[Account]) -> Iterator[Check]:
+        yield Check("connection", "ok", "It answers.")
+
+    # -- Session ----------------------------------------------------------------------------------------------
+
+    def __enter__(self) -> Scripted:
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def folders(self) -> Sequence[Folder]:
+        return [INBOX, WORK]
+
+    def changes(self, folder: Folder, cursor: bytes) -> Iterator[Page]:
+        if self.trouble:
+            raise self.trouble.pop(0)
+        known = set(cursor.decode().split())
+        items = tuple(
+            Item(one, size=len(raw), received=1_700_000_000_000_000, labels=self.labels.get(one, ()))
+            for one, raw in self.mails[folder.id].items()
+            if one not in known
+        )
+        now = " ".join(self.mails[folder.id]).encode()
+        yield Page(items, now, changed=tuple(one for one in self.changed if one.id in known))
+
+    def fetch(self, folder: Folder, items: Sequence[Item]) -> Iterator[Fetched | Failed]:
+        for item in items:
+            if item.id in self.refused:
+                yield Failed(item, self.refused[item.id], gone=self.refused[item.id] == "gone")
+            else:
+                yield Fetched(item, _pieces(self.mails[folder.id][item.id]))
+
+    def delete(self, folder: Folder, ids: Sequence[str]) -> frozenset[str]:
+        raise AssertionError("nobody has said that anything is to be deleted")
+
+
+def _pieces(raw: bytes) -> Iterable[bytes]:
+    return (raw[start : start + 10] for start in range(0, len(raw), 10))
+
+
+@pytest.fixture
+def source(monkeypatch: pytest.MonkeyPatch) -> Scripted:
+    monkeypatch.setattr(account_run, "PAUSES", (0.0, 0.0, 0.0))
+    return Scripted()
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    bench = Bench(tmp_path)
+    bench.tell(ProfilePut("all", "imap"))
+    return bench
+
+
+def opener(source: Scripted) -> Callable[..., Any]:
+    def opened(_kind: str, _options: Mapping[str, str], _memory: Memory | None = None) -> Scripted:
+        return source
+
+    return opened
+
+
+def subjects(bench: Bench) -> set[str]:
+    return {raw.split(b"Subject: ")[1].split(b"\r\n")[0].decode() for raw in bench.records()[0].values()}
+
+
+def test_a_message_that_cannot_be_given_is_named_and_tried_again(bench: Bench, source: Scripted) -> None:
+    source.refused = {"b": "The server cannot read it.", "d": "gone"}
+    with bench.running(opener=opener(source)):
+        run = bench.run("all")
+        assert (run.state, run.counts.seen, run.counts.new, run.counts.failed) == ("done", 3, 2, 1)
+        assert [(one.account, one.folder, one.item, one.why) for one in run.failures] == [
+            ("anna", "Inbox", "b", "The server cannot read it.")
+        ]
+        assert "1 message could not be fetched" in run.words
+        source.refused = {}
+        again = bench.run("all")
+        assert (again.counts.seen, again.counts.new, again.words) == (1, 1, "")
+    assert subjects(bench) == {"a", "b", "c"}
+
+
+def test_a_folder_that_may_not_be_read_keeps_nobody_from_the_others(bench: Bench, source: Scripted) -> None:
+    source.trouble = [RemoteDeniedError("No right to read it.")]
+    with bench.running(opener=opener(source)):
+        run = bench.run("all")
+    assert (run.state, run.counts.new, source.opened) == ("failed", 2, 2)
+    assert "Inbox: No right to read it." in run.words
+    assert subjects(bench) == {"c", "d"}
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        UnavailableError("away"),
+        ThrottledError("slower", 0.01),
+        CursorLostError("other numbers"),
+    ],
+    ids=["away", "throttled", "renumbered"],
+)
+def test_trouble_that_passes_is_waited_out(bench: Bench, source: Scripted, trouble: Exception) -> None:
+    source.trouble = [trouble] * 3
+    with bench.running(opener=opener(source)):
+        run = bench.run("all")
+    assert (run.state, run.words, run.counts.new) == ("done", "", 4)
+
+
+def test_trouble_that_stays_ends_the_run_with_its_words(bench: Bench, source: Scripted) -> None:
+    source.trouble = [UnavailableError("The server is away.")] * 100
+    with bench.running(opener=opener(source)):
+        run = bench.run("all")
+    assert (run.state, run.words) == ("failed", "anna: The server is away.")
+    assert len(source.trouble) == 96
+
+
+def test_a_mistake_in_a_source_is_one_accounts_failure(bench: Bench, source: Scripted) -> None:
+    source.trouble = [KeyError("a mistake of ours")]
+    with bench.running(opener=opener(source)):
+        run = bench.run("all")
+        assert run.state == "failed"
+        assert "the log has the details" in run.words
+        assert bench.run("all").counts.new == 4
+
+
+def test_labels_are_places_and_so_are_those_that_come_later(bench: Bench, source: Scripted) -> None:
+    source.labels = {"a": (("Clients", "Smith"),)}
+    with bench.running(opener=opener(source)):
+        bench.run("all")
+        before = bench.archived()
+        source.changed = [Item("a", labels=(("Clients", "Smith"), ("Later",))), Item("b", labels=())]
+        run = bench.run("all")
+        assert (run.counts.seen, run.state) == (0, "done")
+        bench.run("all")
+    after = bench.archived() - before
+    assert sorted(folder for (_archive, folder, _digest) in before if folder[0] == "Clients") == [("Clients", "Smith")]
+    assert [(archive, folder) for archive, folder, _digest in after.elements()] == [("anna-id", ("Later",))]
+
+
+def test_a_message_without_a_byte_is_a_failure(bench: Bench, source: Scripted) -> None:
+    source.mails["1"]["a"] = b""
+    with bench.running(opener=opener(source)):
+        run = bench.run("all")
+    assert (run.counts.new, run.counts.failed) == (3, 1)
+
+
+def test_what_a_source_remembers_is_there_in_the_next_run_and_not_readable(bench: Bench, source: Scripted) -> None:
+    seen: list[str] = []
+
+    def opened(_kind: str, _options: Mapping[str, str], memory: Memory | None = None) -> Scripted:
+        assert memory is not None
+        seen.append(memory.get("token"))
+        memory.put("token", "refreshed-and-secret")
+        return source
+
+    with bench.running(opener=opened):
+        bench.run("all")
+        bench.run("all")
+    assert seen == ["", "refreshed-and-secret"]
+    for file in bench.paths.collecting.iterdir():
+        assert b"refreshed-and-secret" not in file.read_bytes()
+        assert b"anna@" not in file.read_bytes(), "addresses are nobody's to read"
+        assert b"Inbox" not in file.read_bytes()
