@@ -1,7 +1,8 @@
 """``make translations``: collect the texts of console and set-up, bring each catalogue up to date, compile it.
 
 Texts are what stands in ``_()``, ``later()`` and ``ngettext()``, the descriptions of keys (the third argument of
-``key()``), and what remotes and directories ask for. What a catalogue lacks is listed, and left to be translated.
+``key()``), and what remotes, directories and sources ask for. What a catalogue lacks is listed, and left to be
+translated.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from appliance.cloud.backends import BACKENDS, Backend
 from appliance.directory.base import DirectoryKind
 from appliance.directory.kinds import KINDS
 from appliance.language import LANGUAGES
+from appliance.sources.base import SourceKind
+from appliance.sources.kinds import KINDS as SOURCES
 
 ROOT = Path(__file__).resolve().parents[1]
 LOCALE = ROOT / "appliance" / "locale"
@@ -40,7 +43,7 @@ def collected() -> Catalog:
         for path in sorted((ROOT / package).rglob("*.py")):
             for text in texts_in(path.read_text("utf-8")):
                 catalogue.add(text, locations=[(path.relative_to(ROOT).as_posix(), 0)])
-    for module, kinds in (("cloud/backends", BACKENDS), ("directory/kinds", KINDS)):
+    for module, kinds in (("cloud/backends", BACKENDS), ("directory/kinds", KINDS), ("sources/kinds", SOURCES)):
         for text in (text for kind in kinds for text in _asked(kind)):
             catalogue.add(text, locations=[(f"appliance/{module}.py", 0)])
     return catalogue
@@ -56,7 +59,7 @@ def texts_in(source: str) -> Iterator[str | tuple[str, str]]:
                 yield found[0] if len(found) == 1 else (found[0], found[1])
 
 
-def _asked(kind: Backend | DirectoryKind) -> Iterator[str]:
+def _asked(kind: Backend | DirectoryKind | SourceKind) -> Iterator[str]:
     yield from filter(None, (kind.title, kind.help))
     for field in kind.fields:
         yield from filter(None, (field.label, field.help))

@@ -24,6 +24,7 @@ from appliance.store.format import RecordType
 from appliance.store.reader import LogReader, RecordRef
 
 SECONDS = 60.0
+CONTENT_KEY = bytes(range(32))
 KEYS = CollectorKeys.of(bytes(32), UUID(int=1))
 ANNA = Person("anna-id", "Anna", ("anna@example.com", "a@example.com"))
 BEN = Person("ben-id", "Ben", ("ben@example.com",))
@@ -48,14 +49,14 @@ class Bench:
     def tell(self, *profiles: ProfilePut) -> None:
         """What the archiver says from now on."""
         self.profiles = profiles
-        write_told(
-            self.paths.collecting, self.keys, Told(IMPORTS_MAILBOX, self.pair.public, self.profiles, self.people)
-        )
+        told = Told(IMPORTS_MAILBOX, self.pair.public, CONTENT_KEY, self.profiles, self.people)
+        write_told(self.paths.collecting, self.keys, told)
 
     @contextmanager
     def running(self, *, files: Files = FILES, **options: Any) -> Iterator[Collecting]:
         """The collector, started."""
         self.collecting = Collecting(self.paths, self.keys, files=files, **options)
+        self.collecting.ledger.learn(())
         self.collecting.start()
         try:
             yield self.collecting

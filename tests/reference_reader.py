@@ -479,7 +479,7 @@ READABLE = {
         "mailbox": {"id", "address", "state", "unknown", "networks", "aliases", "catch_all"},
         "door": {"address", "mailbox"}, "erased": {"record", "mailbox"}, "timestamping": set(),
         "certificate": set(), "watch": {"mailbox", "rule"}, "notifying": set(), "metrics_token": {"token_hash"},
-        "directory": {"name"}, "link": {"directory", "lookup", "user_id"},
+        "directory": {"name"}, "link": {"directory", "lookup", "user_id"}, "profile": {"name"},
         "remote": {"name"}, "replication": set(), "gateway": {"hostname"},
         "hold": {"id", "archive"}, "audit": {"by", "action"}, "session": {"token_hash", "user_id"},
     },

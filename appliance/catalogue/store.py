@@ -186,6 +186,14 @@ class Catalogue:
             [_record(row, frozenset(archives[n])) for n, row in records.items()],
         )
 
+    def contents(self, mailbox: bytes) -> list[tuple[bytes, bytes]]:
+        """The keyed hashes of what a mailbox's records hold, each with the id of such a record. Journal reports are
+        left out: their hash is that of the message in them."""
+        mine = (t.record.c.mailbox == mailbox) & ~t.record.c.report
+        wanted = select(t.record.c.content, func.min(t.record.c.id)).where(mine)
+        with self._engine.connect() as connection:
+            return [(content, record) for content, record in connection.execute(wanted.group_by(t.record.c.content))]
+
     def archives_of_messages(self, ids: Sequence[bytes]) -> dict[bytes, frozenset[str]]:
         """Whose each of these messages (by id) is; those that are not there are left out."""
         found: dict[bytes, set[str]] = {}

@@ -65,6 +65,12 @@ class Span(click.ParamType[int]):
         return int(found[1]) * _SECONDS[found[2]]
 
 
+def spelled(seconds: int) -> str:
+    """A span as ``Span`` reads it: ``30m``."""
+    unit = next(unit for unit in ("d", "h", "m", "s") if seconds % _SECONDS[unit] == 0)
+    return f"{seconds // _SECONDS[unit]}{unit}"
+
+
 def _value(key: str, value: str) -> str:
     if value == "-":
         line = sys.stdin.readline()

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from appliance.cli.options import Size, Span, given, read_options
+from appliance.cli.options import Size, Span, given, read_options, spelled
 from appliance.cli.output import describe, errors_in_words, moment, say, table, tested, with_json
 from appliance.cli.profile_runs import flat, history, run, stop
 from appliance.cli.state import State
@@ -150,7 +150,7 @@ def profile_list(state: State, as_json: bool) -> None:
         (
             (
                 one.name, one.kind, one.archive or "by address", _schedule(one),
-                moment(one.next_at) if one.next_at is not None else "paused" if one.paused else "by hand",
+                _next(one),
                 *((moment(one.run.begun), one.run.counts.new, one.run.counts.failed) if one.run else ("never", 0, 0)),
             )
             for one in found
@@ -210,4 +210,12 @@ profile.add_command(history)
 def _schedule(one: api.ProfileInfo) -> str:
     if one.cron:
         return one.cron
-    return f"every {one.interval} s" if one.interval else "by hand"
+    return f"every {spelled(one.interval)}" if one.interval else "by hand"
+
+
+def _next(one: api.ProfileInfo) -> str:
+    if one.paused:
+        return "paused"
+    if one.next_at is not None:
+        return moment(one.next_at)
+    return "shortly" if one.interval or one.cron else "by hand"

@@ -1,4 +1,4 @@
-"""``mailkeep service-key``: what lets replication go on while the archive is locked."""
+"""``mailkeep service-key``: what lets replicating and fetching go on while the archive is locked."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ CREDENTIAL_FILE = Path("/etc/credstore.encrypted") / CREDENTIAL
 
 @click.group("service-key")
 def service_key() -> None:
-    """The key with which replication goes on while the archive is locked. It opens no mail; it opens the list of what
-    lies on the remotes, and the remotes' credentials."""
+    """The key with which replicating and fetching go on while the archive is locked. It opens no archived mail; it
+    opens the list of what lies on the remotes, and the credentials of remotes and archiving profiles."""
 
 
 @service_key.command("write")
@@ -26,11 +26,12 @@ def service_key() -> None:
 @click.pass_obj
 @errors_in_words
 def service_key_write(state: State, as_json: bool) -> None:
-    """Lay it beside the data folder, in a file that only the archive's own user reads."""
+    """Lay it beside the data folder, in a file that only the archive's own users read."""
     with state.box() as box:
         place = box.call("service_key_write", str)
     say({"path": place}) if as_json else click.echo(
-        f"{place} lets replication go on while the archive is locked. Leave it out of backups of the data folder."
+        f"{place} lets replicating and fetching go on while the archive is locked. Leave it out of backups of the data "
+        "folder."
     )
 
 
@@ -64,7 +65,7 @@ def service_key_systemd(state: State, out: Path, with_key: str, as_json: bool) -
 @click.pass_obj
 @errors_in_words
 def service_key_remove(state: State, as_json: bool) -> None:
-    """Take the file away: from the next lock on, replication waits until the archive is unlocked."""
+    """Take the file away: from the next lock on, replicating and fetching wait until the archive is unlocked."""
     removed = remove_service_keyfile(state.paths)
     if as_json:
         return say({"removed": removed})

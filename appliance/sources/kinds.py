@@ -8,6 +8,7 @@ from typing import Final
 from appliance.errors import UsageError
 from appliance.language import later
 from appliance.sources.base import Memory, Source, SourceKind
+from appliance.sources.ews import options as ews
 from appliance.sources.gmail import options as gmail
 from appliance.sources.graph import options as graph
 from appliance.sources.imap import options as imap
@@ -19,6 +20,7 @@ _MADE_BY: Final[Mapping[str, tuple[SourceKind, _Opener]]] = {
     imap.KIND.kind: (imap.KIND, lambda options, _memory: imap.open_source(options)),
     pop3.KIND.kind: (pop3.KIND, lambda options, _memory: pop3.open_source(options)),
     graph.KIND.kind: (graph.KIND, graph.open_source),
+    ews.KIND.kind: (ews.KIND, ews.open_source),
     gmail.GMAIL.kind: (gmail.GMAIL, gmail.open_gmail),
     gmail.GOOGLE.kind: (gmail.GOOGLE, lambda options, _memory: gmail.open_google(options)),
 }

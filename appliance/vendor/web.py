@@ -132,7 +132,8 @@ class Http:
 
     ``tls`` is what certificates are checked against, by default what the system trusts (or SSL_CERT_FILE);
     ``busy`` are reasons for which a 403 means that there were too many requests; ``lasting`` those for which a 5xx is
-    no passing trouble, but what there is to say of what was asked for.
+    no passing trouble, but what there is to say of what was asked for; ``again`` are the statuses after which the same
+    request is sent once more; ``auth`` signs requests in.
     """
 
     def __init__(
@@ -143,6 +144,8 @@ class Http:
         patience: Patience | None = None,
         busy: frozenset[str] = frozenset(),
         lasting: frozenset[str] = frozenset(),
+        again: frozenset[int] = AGAIN,
+        auth: httpx.Auth | None = None,
         largest: int = 64 * 1024 * 1024,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -152,11 +155,13 @@ class Http:
         self._patience = patience or Patience()
         self._busy = busy
         self._lasting = lasting
+        self._again = again
         self._largest = largest
         self._sleep = sleep
         self._client = httpx.Client(
             verify=tls or ssl.create_default_context(),
             timeout=httpx.Timeout(self._patience.silence, connect=self._patience.connect),
+            auth=auth,
         )
 
     def __enter__(self) -> Self:
@@ -271,7 +276,7 @@ class Http:
     def _is_busy(self, answer: Answer) -> bool:
         if answer.status == HTTPStatus.FORBIDDEN:
             return bool(self._busy) and told(answer)[0] in self._busy
-        if answer.status not in AGAIN:
+        if answer.status not in self._again:
             return False
         return not self._lasting or told(answer)[0] not in self._lasting
 
@@ -352,13 +357,9 @@ class Api:
             return found
         raise UnavailableError(later("{title} answered with something else than was asked."), title=self._http.title)
 
-    def leads(self, link: str) -> bool:
-        """Whether an address is on the same host as everything else, so that it may be followed."""
-        return _place(link) == _place(self._base)
-
     def follow(self, link: str, type: type[T]) -> T:
         """What is at an address that an answer named, which must be on the same host as everything else."""
-        if not self.leads(link):
+        if _place(link) != _place(self._base):
             raise UnavailableError(
                 later("{title} sends us on to another address than its own. It was not followed; nothing was changed."),
                 title=self._http.title,

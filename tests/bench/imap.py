@@ -141,6 +141,7 @@ class _Bench:
         options["security"] = "tls" if self._tls else "none"
         bench.tell(imap(port=port, password=MASTER_PASSWORD, options=options, parallel=parallel))
         collecting = Collecting(bench.paths, bench.keys)
+        collecting.ledger.learn(())
         try:
             id = collecting.ledger.add("all", asked=True)
             collecting.perform(id)

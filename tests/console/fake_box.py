@@ -238,8 +238,8 @@ def machine() -> dict[Callable[..., Any], Any]:
                 f"mailkeep-{name}.service", name.split("@")[0], "", "failed" if name == "redirect" else "running",
                 since=1,
             )
-            for name in ("agent", "archiver", "projector", "replicator", "gateway@0", "gateway@1", "pop3@0", "web",
-                         "redirect")
+            for name in ("agent", "archiver", "projector", "replicator", "collector", "gateway@0", "gateway@1",
+                         "pop3@0", "web", "redirect")
         ),
         units.logs: (
             units.LogLine(int((NOW - 60) * 1e6), "gateway", "info", "event=accepted bytes=40112"),

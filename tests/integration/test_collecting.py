@@ -6,6 +6,8 @@ import hmac
 import itertools
 import os
 import random
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
@@ -21,8 +23,9 @@ from appliance.services.collector import clearing
 from appliance.services.collector.ledger import Ledger
 from appliance.services.collector.told import Person
 from appliance.settings.events import ProfilePut
-from tests.collector import Bench, imap
+from tests.collector import CONTENT_KEY, Bench, imap
 from tests.dovecot import MASTER, MASTER_PASSWORD, PASSWORD, Dovecot, running
+from tests.product import ROOT
 from tests.scratch import mail
 
 pytestmark = pytest.mark.integration
@@ -201,6 +204,25 @@ def test_a_message_larger_than_memory_allows_is_written_as_it_comes(office: Offi
     assert not list(office.paths.volumes.rglob("*.new")), "what was begun in vain is gone"
 
 
+def test_memory_is_bounded_however_large_the_messages_and_however_many_accounts(office: Office) -> None:
+    chance = random.Random(8)
+    noise = chance.randbytes(15_000_000).hex()
+    huge = "\r\n".join(noise[start : start + 76] for start in range(0, len(noise), 76))
+    users = [f"{number}.{office.anna}" for number in range(8)]
+    for user in users:
+        office.server.fill(user, "INBOX", [mail(f"huge {user}", huge), *messages(user)])
+    office.people = tuple(Person(f"id-{user}", user, (user,)) for user in users)
+    office.tell(office.all(parallel=8))
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.faults.collecting_child", str(office.paths.data)],
+        cwd=ROOT, capture_output=True, text=True, timeout=120, check=True,
+    )  # fmt: skip
+    _started, ended, peak = done.stdout.splitlines()
+    assert ended == "done "
+    assert len(office.records()[0]) == 16
+    assert int(peak) < 300 * 1024
+
+
 def test_wrong_credentials_and_a_server_that_is_away_are_told_in_words(office: Office) -> None:
     wrong = imap("wrong", port=office.server.plain, password="no", options={"user": office.anna})
     office.tell(wrong)
@@ -270,7 +292,7 @@ class Archiver:
         while not self._ended.wait(0.02):
             for record, content in ledger.unproven(100) if self._answers else ():
                 original = self._office.records()[0][record]
-                whole = hmac.digest(self._office.keys.content, digest(original), "sha256") == content
+                whole = hmac.digest(CONTENT_KEY, digest(original), "sha256") == content
                 ledger.prove({record: whole and original != self._damaged})
         ledger.close()
 

@@ -79,6 +79,12 @@ def test_mail_of_all_users_is_fetched_and_each_finds_their_own(tmp_path: Path, s
         assert product.attempt("profile", "run", "office").returncode == 0
         newest = product.run("profile", "history", "office")[0]
         assert sums(newest) == (0, 0, 0, 0, 0)
+    for file in (product.data / "collecting").glob("ledger*"):
+        file.unlink()
+    with product.serving():
+        assert product.attempt("profile", "run", "office").returncode == 0
+        [again] = product.run("profile", "history", "office")
+        assert sums(again) == (6, 0, 6, 0, 0), "what is archived is known without a ledger, too"
         code, _found = product.verify()
         assert code == 0
 

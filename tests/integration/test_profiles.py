@@ -66,6 +66,10 @@ def test_mail_is_fetched_into_the_archives_it_belongs_to(tmp_path: Path) -> None
         assert product.run("status")["records"] == 11
         for who, count in ((ANNA, 7), (BEN, 4)):
             assert product.run("search", "*", "--user", who)["total"] == count
+        folders = {("/".join(one["path"]), one["messages"]) for one in product.run("folders", ANNA)}
+        assert folders == {("INBOX", 5), ("Projects", 2)}
+        hits = product.run("search", "*", "--user", ANNA, "--folder", "Projects")["hits"]
+        assert {hit["subject"] for hit in hits} == {"project 0", "project 1"}
 
         wrong = product.attempt("profile", "change", "one", "host=localhost")
         assert wrong.returncode == 1 and b"give password anew" in wrong.stderr

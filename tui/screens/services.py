@@ -138,7 +138,7 @@ def what_it_does(part: str) -> str:
     return {
         "agent": _("holds the keys"), "archiver": _("answers, keeps settings, signs"),
         "projector": _("makes mail searchable"), "replicator": _("copies to the remotes"),
-        "collector": _("fetches mail by archiving profiles"),
+        "collector": _("fetches mail"),
         "gateway": _("receives mail (SMTP)"), "pop3": _("lets mailboxes be pulled"), "web": _("the web page"),
         "redirect": _("sends browsers to HTTPS"), "rclone": _("talks to the remotes"),
         "extract": _("reads mail, confined"), "supervisor": _("starts the others"),

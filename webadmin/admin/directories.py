@@ -123,7 +123,7 @@ async def try_directory(
     """Try everything that a synchronisation needs."""
     checks = await visit.archive.directory_test(visit.token, name=name)
     if "hx-request" in request.headers:
-        return page(request, "admin/directory_checks.html", checks=checks)
+        return page(request, "parts/checks.html", checks=checks)
     return await _directory_page(request, visit, name, checks=checks)
 
 

@@ -81,7 +81,7 @@ async def try_profile(
     """Try everything that a run needs."""
     checks = await visit.archive.profile_test(visit.token, name=name)
     if "hx-request" in request.headers:
-        return page(request, "admin/directory_checks.html", checks=checks)
+        return page(request, "parts/checks.html", checks=checks)
     return await _profile_page(request, visit, name, checks=checks)
 
 

@@ -18,7 +18,7 @@ from appliance.services import api
 from appliance.services.collector import choosing
 from appliance.services.collector.choosing import Chosen, Filter
 from appliance.services.collector.clearing import Clearing
-from appliance.services.collector.depositing import IN_MEMORY, Arrived, Deposit, Mail
+from appliance.services.collector.depositing import Arrived, Deposit, Mail
 from appliance.services.collector.ledger import AccountFigures, AccountState, Ledger
 from appliance.services.collector.stock import FAILED, FILTERED, REFUSED, STORED, Known, Standing, Stock
 from appliance.settings.events import ProfilePut
@@ -80,6 +80,8 @@ class Task(NamedTuple):
     wanted: Filter
     pace: Pace
     stopped: threading.Event
+    held: int
+    """Bytes of messages that an account may hold in memory, about."""
 
 
 class _Batch:
@@ -235,7 +237,7 @@ class AccountRun:
         try:
             for got in session.fetch(folder, wanted) if wanted else ():
                 self._take(batch, folder, got)
-                if len(batch.arrived) + len(batch.dealt) >= AT_A_TIME or batch.held >= IN_MEMORY:
+                if len(batch.arrived) + len(batch.dealt) >= AT_A_TIME or batch.held >= self._task.held:
                     self._settle(folder, number, batch)
                     batch = _Batch()
             self._settle(folder, number, batch)
@@ -262,7 +264,7 @@ class AccountRun:
             )
         else:
             batch.arrived.append(Arrived(item, mail, tuple(choosing.places(folder, item))))
-            batch.held += min(mail.size, IN_MEMORY)
+            batch.held += min(mail.size, self._task.held)
 
     def _mail(self, got: Fetched) -> Mail | None:
         """The message, read to its end; None if its bytes show that it is not wanted."""
@@ -271,14 +273,14 @@ class AccountRun:
             first = bytearray()
             for chunk in chunks:
                 first += chunk
-                if len(first) >= IN_MEMORY:
+                if len(first) >= self._task.held:
                     break
             if not self._task.wanted.wants_header(bytes(first)):
                 for _rest in chunks:
                     pass
                 return None
             chunks = _chained(bytes(first), chunks)
-        mail = self._task.deposit.take(chunks, got.item.received)
+        mail = self._task.deposit.take(chunks, got.item.received, self._task.held)
         if self._task.wanted.wants_size(mail.size):
             return mail
         mail.drop()

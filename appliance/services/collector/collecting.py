@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Final, Protocol
 
-from appliance.errors import DiskFullError, MailkeepError, NotFoundError, StorageError, UsageError
+from appliance.errors import DiskFullError, MailkeepError, NotFoundError, StorageError, UnavailableError, UsageError
 from appliance.files import FILES, Files
 from appliance.language import _, later, ngettext
 from appliance.mail.published import roll_path
@@ -42,6 +42,12 @@ ROLL_SECONDS: Final = 0.2
 MOST_TESTED: Final = 3
 """Accounts that a test opens."""
 MOST_LISTED: Final = 1000
+BUDGET: Final = 32 * 1024 * 1024
+"""Bytes of messages that all accounts of a run may hold in memory together, about."""
+MOST_HELD: Final = 8 * 1024 * 1024
+LEARN_SECONDS: Final = 20.0
+"""How long a run waits for the archiver to say what is archived already."""
+_LOOK_SECONDS: Final = 0.1
 _MOST_NAMED: Final = 5
 
 
@@ -68,7 +74,7 @@ class Collecting:
         self._files = files
         self._writer = LogWriter(paths.volumes, WRITER, files=files)
         self._rolls = RollRequests(roll_path(paths.data))
-        self._queue = Queue(paths.ledger, f"collector-{keys.content.hex()[:16]}", self.perform)
+        self._queue = Queue(paths.ledger, f"collector-{keys.lookup.hex()[:16]}", self.perform)
         self._running: dict[int, threading.Event] = {}
         self._closing = threading.Event()
         self._deposit: Deposit | None = None
@@ -224,6 +230,7 @@ class Collecting:
         task = Task(
             id, profile, source, self.ledger, self._stock, deposit,
             choosing.Filter(profile, int(self._clock() * 1_000_000)), Pace(profile.rate, stopped), stopped,
+            min(BUDGET // max(profile.parallel, 1), MOST_HELD),
         )  # fmt: skip
         with ThreadPoolExecutor(max(profile.parallel, 1), thread_name_prefix=name) as pool:
             ended = list(pool.map(lambda numbered: self._account(task, *numbered), enumerate(chosen)))
@@ -234,10 +241,23 @@ class Collecting:
     def _ready_deposit(self, told: Told) -> Deposit:
         with self._lock:
             if self._deposit is None:
-                deposit = Deposit(self._paths.volumes, self._stock, told.public_key, self._writer, files=self._files)
+                self._await_learned()
+                deposit = Deposit(self._paths.volumes, self._stock, told, self._writer, files=self._files)
                 deposit.settle()
                 self._deposit = deposit
             return self._deposit
+
+    def _await_learned(self) -> None:
+        """Return when the ledger knows what is archived: a new one is told by the archiver. Raises UnavailableError."""
+        deadline = time.monotonic() + LEARN_SECONDS
+        while not self.ledger.has_learned():
+            if time.monotonic() > deadline or self._closing.wait(_LOOK_SECONDS):
+                raise UnavailableError(
+                    later(
+                        "What is archived already has to be found out first; that takes an unlocked archive, and may "
+                        "take a while. Nothing was fetched; try again later."
+                    )
+                )
 
     def _account(self, task: Task, number: int, chosen: Chosen) -> AccountFigures:
         if not chosen.archive:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import threading
 import time
 from collections.abc import Collection, Iterable, Sequence
@@ -18,6 +19,7 @@ from appliance.mail import places
 from appliance.mail.facts import Provenance
 from appliance.mail.places import IMPORTS_MAILBOX, Place
 from appliance.services.collector.stock import Stock
+from appliance.services.collector.told import Told
 from appliance.sources.base import Item
 from appliance.store.format import RecordType
 from appliance.store.reader import LogReader
@@ -28,9 +30,6 @@ from appliance.store.writer import LogWriter
 
 WRITER: Final = "s0"
 """The collector's name among the writers of volumes."""
-
-IN_MEMORY: Final = 8 * 1024 * 1024
-"""Bytes of a message that are held before it is written as it comes."""
 
 
 _VOLUME_OPEN: Final = 24 * 3600 * 1_000_000
@@ -77,11 +76,10 @@ class Deposited(NamedTuple):
 class Deposit:
     """The log's side of the collector: one for all its runs. Threads may share it."""
 
-    def __init__(
-        self, volumes: Path, stock: Stock, public_key: bytes, writer: LogWriter, *, files: Files = FILES
-    ) -> None:
+    def __init__(self, volumes: Path, stock: Stock, told: Told, writer: LogWriter, *, files: Files = FILES) -> None:
         self._stock = stock
-        self._public_key = public_key
+        self._public_key = told.public_key
+        self._content_key = told.content_key
         self._writer = writer
         self._reader = LogReader(volumes, files=files)  # without keys: it looks for records' ids
         # One at a time: two accounts may have the same message at the same moment.
@@ -94,33 +92,35 @@ class Deposit:
         if intended:
             self._stock.settle(self._there(intended))
 
-    def take(self, chunks: Iterable[bytes], received: int | None) -> Mail:
-        """A message as it comes, within bounded memory. Who does not ``put`` it drops it. Raises StorageError,
-        and what reading ``chunks`` raises."""
-        digest, held, size = sha256(), bytearray(), 0
+    def take(self, chunks: Iterable[bytes], received: int | None, held_at_most: int) -> Mail:
+        """A message as it comes; one of more than so many bytes is written as it comes. Who does not ``put`` it drops
+        it. Raises StorageError, and what reading ``chunks`` raises."""
+        digest, size = sha256(), 0
+        held: list[bytes] = []
         record, stream = new_record_id(time.time_ns() // 1000), None
         try:
             for chunk in chunks:
                 digest.update(chunk)
                 size += len(chunk)
-                if stream is None and len(held) + len(chunk) > IN_MEMORY:
-                    stream = self._stream(record, received)
-                    stream.write(bytes(held))
-                    held.clear()
+                if stream is None and size <= held_at_most:
+                    held.append(chunk)
+                    continue
                 if stream is None:
-                    held += chunk
-                else:
-                    stream.write(chunk)
+                    stream = self._stream(record, received)
+                    for before in held:
+                        stream.write(before)
+                    held.clear()
+                stream.write(chunk)
         except BaseException:
             if stream is not None:
                 stream.abort()
             raise
-        return Mail(digest.digest(), size, record, bytes(held) if stream is None else stream)
+        return Mail(digest.digest(), size, record, b"".join(held) if stream is None else stream)
 
     def put(self, arrived: Sequence[Arrived], origin: Place) -> list[Deposited]:
         """Have these in the log, durably, each original once, with their places, ``origin`` being what all of these
         have in common. Raises StorageError, DiskFullError; then none of them counts as archived."""
-        contents = [self._stock.content(one.mail.digest) for one in arrived]
+        contents = [content_of(self._content_key, one.mail.digest) for one in arrived]
         with self._lock:
             known = self._stock.records_of(set(contents))
             mine: dict[bytes, Arrived] = {}
@@ -209,6 +209,11 @@ class Deposit:
                     if isinstance(ref, RecordRef) and ref.record_id in records:
                         found.add(ref.record_id)
         return frozenset(found)
+
+
+def content_of(key: bytes, digest: bytes) -> bytes:
+    """What stands for a message with that SHA-256 in ledger and catalogue."""
+    return hmac.digest(key, digest, "sha256")
 
 
 def _provenance(received: int | None) -> Provenance:

@@ -2,7 +2,7 @@
 
 ``DATA/collecting/ledger.db`` is written by the collector and read by the archiver, who shows the history. It is no part
 of the archive: without it the history begins anew, everything is fetched once more, and what is archived already is
-recognised. Accounts, folders and reasons are encrypted columns.
+recognised, since the archiver tells a new ledger of it. Accounts, folders and reasons are encrypted columns.
 """
 
 from __future__ import annotations
@@ -114,6 +114,7 @@ _memory = Table(
     Column("value", EncryptedText, nullable=False),
     UniqueConstraint("profile", "key"),
 )  # fmt: skip
+_learned = Table("learned", metadata, Column("learned", Integer, primary_key=True))
 account_table = Table(
     "account", metadata,
     Column("n", Integer, primary_key=True),
@@ -360,6 +361,21 @@ class Ledger:
         with self.changing() as connection:
             put = upsert(_memory).values(profile=profile, key=key, value=value)
             connection.execute(put.on_conflict_do_update(index_elements=["profile", "key"], set_={"value": value}))
+
+    # -- what is archived already -----------------------------------------------------------------------------
+
+    def has_learned(self) -> bool:
+        """Whether all that is archived is known here: a new ledger knows nothing before it is told."""
+        with self.engine.connect() as connection:
+            return connection.execute(select(_learned.c.learned)).first() is not None
+
+    def learn(self, archived: Iterable[tuple[bytes, bytes]]) -> None:
+        """Say all of what is archived: keyed hashes of contents (as ``depositing.content_of``), and their records."""
+        rows = [{"content": content, "record": record, "whole": 1} for content, record in archived]
+        with self.changing() as connection:
+            if rows:
+                connection.execute(upsert(content_table).on_conflict_do_nothing(), rows)
+            connection.execute(upsert(_learned).values(learned=1).on_conflict_do_nothing())
 
     # -- archived copies that are to be read back, before their originals are deleted -----------------------------
 

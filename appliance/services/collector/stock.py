@@ -61,13 +61,9 @@ class Stock:
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
-        self._key = ledger.keys.content
+        self._key = ledger.keys.lookup
 
     # -- bytes ------------------------------------------------------------------------------------------------
-
-    def content(self, digest: bytes) -> bytes:
-        """What stands here for a message with that SHA-256: a keyed hash."""
-        return hmac.digest(self._key, digest, "sha256")
 
     def records_of(self, contents: Collection[bytes]) -> dict[bytes, bytes]:
         """The records of those of the contents that are archived, or intended to be."""

@@ -31,8 +31,8 @@ class CollectorKeys(msgspec.Struct, frozen=True):
 
     sealing: bytes
     """Of its own files."""
-    content: bytes
-    """Of the HMAC-SHA256 by which it knows what it has fetched before."""
+    lookup: bytes
+    """Of the keyed hashes by which it finds accounts, folders and places."""
 
     def __repr__(self) -> str:
         return "CollectorKeys(…)"
@@ -45,7 +45,7 @@ class CollectorKeys(msgspec.Struct, frozen=True):
     @classmethod
     def from_key(cls, key: bytes) -> CollectorKeys:
         """Those that follow from the one key that the key agent gives the collector (``access.collector_key``)."""
-        return cls(derive(key, info=_INFO + b"sealing"), derive(key, info=_INFO + b"content"))
+        return cls(derive(key, info=_INFO + b"sealing"), derive(key, info=_INFO + b"lookup"))
 
 
 class Person(msgspec.Struct, frozen=True):
@@ -57,10 +57,12 @@ class Person(msgspec.Struct, frozen=True):
 
 
 class Told(msgspec.Struct, frozen=True):
-    """All that the collector is told. ``mailbox`` (16 bytes) and its public key are where fetched mail goes."""
+    """All that the collector is told. ``mailbox`` (16 bytes) and its public key are where fetched mail goes; by its
+    content key, as the catalogue has it, equal mail is recognised."""
 
     mailbox: bytes
     public_key: bytes
+    content_key: bytes
     profiles: tuple[ProfilePut, ...] = ()
     people: tuple[Person, ...] = ()
     version: int = VERSION

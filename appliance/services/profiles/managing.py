@@ -25,6 +25,7 @@ from appliance.services.principal import Principal
 from appliance.services.profiles.checking import checked, merged
 from appliance.services.profiles.proving import SECONDS as PROVE_SECONDS
 from appliance.services.profiles.proving import Proving
+from appliance.services.profiles.teaching import Teaching
 from appliance.services.profiles.telling import Telling, people
 from appliance.services.profiles.watching import failing_for
 from appliance.services.repeating import Repeating
@@ -38,6 +39,7 @@ KIND: Final = "profile"
 """Of alarms, and of the jobs that synchronise a directory before a run."""
 TELL_SECONDS: Final = 5.0
 """Between two looks whether the collector is to be told of another address."""
+TEACH_SECONDS: Final = 2.0
 LOOK_SECONDS: Final = 20.0
 AHEAD_SECONDS: Final = 120.0
 """How long before a run that begins by the clock its directory is synchronised."""
@@ -60,6 +62,7 @@ class Profiles:
             Repeating("profiles", self.keep_told, TELL_SECONDS),
             Repeating("profiles-look", self.look, LOOK_SECONDS),
             Repeating("profiles-proving", Proving(archive, lambda: self._ledger).round, PROVE_SECONDS),
+            Repeating("profiles-teaching", Teaching(archive, lambda: self._ledger).round, TEACH_SECONDS),
         )
 
     def methods(self) -> Mapping[str, Callable[..., Any]]:

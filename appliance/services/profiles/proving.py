@@ -18,6 +18,7 @@ from appliance.errors import MailkeepError
 from appliance.files import Files
 from appliance.mail.places import IMPORTS_MAILBOX
 from appliance.services.archive import Archive
+from appliance.services.collector.depositing import content_of
 from appliance.services.collector.ledger import Ledger
 from appliance.store.reader import LogReader
 
@@ -50,8 +51,9 @@ class Proving:
         ledger = self._ledger()
         if ledger is None or not any(one.delete_after_days for one in self._archive.settings.profiles()):
             return
+        key = self._archive.keyring.content_key(IMPORTS_MAILBOX)
         for record, content in ledger.unproven(_AT_A_TIME):
-            sound = self._is_sound(record, content, ledger.keys.content)
+            sound = self._is_sound(record, content, key)
             if sound is not None:
                 ledger.prove({record: sound})
 
@@ -68,7 +70,7 @@ class Proving:
         except (MailkeepError, OSError) as error:
             log.error("record %s cannot be read back and stays at its source: %s", record.hex(), error)
             return False
-        if hmac.compare_digest(hmac.digest(key, digest.digest(), "sha256"), content):
+        if hmac.compare_digest(content_of(key, digest.digest()), content):
             return True
         log.error("record %s is not what was fetched; it stays at its source", record.hex())
         return False

@@ -51,8 +51,9 @@ class Telling:
             version = settings.directory_version()
             if IMPORTS_MAILBOX in keyring.mailboxes:
                 told = Told(
-                    IMPORTS_MAILBOX, keyring.public_key(IMPORTS_MAILBOX), tuple(settings.profiles()), people(settings)
-                )
+                    IMPORTS_MAILBOX, keyring.public_key(IMPORTS_MAILBOX), keyring.content_key(IMPORTS_MAILBOX),
+                    tuple(settings.profiles()), people(settings),
+                )  # fmt: skip
                 try:
                     write_told(self._archive.paths.collecting, self.keys(), told)
                 except OSError as error:

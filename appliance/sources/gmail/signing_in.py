@@ -137,17 +137,22 @@ class Person:
         try:
             self.token(self._user)
         except (SignInOverError, UsageError) as error:
-            text = _(
-                "{trouble} Open {address} in a browser, sign in as {user}, and allow what is asked. Then the browser "
-                "goes to a page that cannot be reached: copy its address from the address bar into the profile's "
-                "setting “code”, and test once more."
-            )
-            words = text.format(trouble=in_words(error), address=self.begin(), user=self._user)
-            yield Check("Google", "problem", words)
+            yield Check("Google", "problem", self._what_to_do(error))
         except MailkeepError as error:
             yield Check("Google", "problem", in_words(error))
         else:
             yield Check("Google", "ok", _("“{user}” has allowed reading the mailbox.").format(user=self._user))
+
+    def _what_to_do(self, error: MailkeepError) -> str:
+        text = _(
+            "{trouble} Open {address} in a browser, sign in as {user}, and allow what is asked. Then the browser goes "
+            "to a page that cannot be reached: copy its address from the address bar into the profile's setting "
+            "“code”, and test once more."
+        )
+        try:
+            return text.format(trouble=in_words(error), address=self.begin(), user=self._user)
+        except UsageError as other:
+            return in_words(other)
 
     def _person(self) -> PersonTokens:
         if self._tokens is None:

@@ -11,8 +11,7 @@ small one.
 
 from __future__ import annotations
 
-import threading
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from http import HTTPStatus
@@ -24,6 +23,7 @@ from appliance.errors import MailkeepError, ThrottledError, UnavailableError
 from appliance.framing import error_of, failure_of
 from appliance.language import _
 from appliance.sources.base import CHUNK, Failed, Fetched, Item
+from appliance.sources.breaks import Breaks
 from appliance.sources.graph.mailbox import AT_ONCE, Mailbox
 from appliance.vendor.web import RefusedError, Stream
 
@@ -31,29 +31,6 @@ HELD: Final = 1024 * 1024
 """Bytes of a message that are held, at most, while it waits for its turn."""
 _TRIES: Final = 3
 """Of a message that breaks off before any of it was handed on."""
-_BREAKS: Final = 2
-"""How often a message may break off later than that, before it is one that cannot be given."""
-
-
-class Breaks:
-    """Which messages have broken off in the midst, over all sessions of a run."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._count: Counter[tuple[str, str]] = Counter()
-
-    def add(self, user: str, item: str) -> None:
-        """One more time."""
-        with self._lock:
-            self._count[user, item] += 1
-
-    def too_many(self, user: str, item: str) -> bool:
-        """Whether it is not to be tried again just now; next time it is."""
-        with self._lock:
-            if self._count[user, item] < _BREAKS:
-                return False
-            del self._count[user, item]
-            return True
 
 
 class _Begun(NamedTuple):

@@ -14,7 +14,7 @@ import msgspec
 from appliance.language import _
 from appliance.sources.base import Account, Check, Memory
 from appliance.sources.graph.checking import signed_in
-from appliance.sources.graph.options import ME
+from appliance.sources.graph.options import ME, user_name
 from appliance.sources.graph.signing_in import Ways, address_of
 from appliance.sources.imap.connecting import Server
 from appliance.sources.imap.session import ImapSession
@@ -65,7 +65,8 @@ class ImapByToken:
 
     def _named(self, account: Account) -> Account:
         """As IMAP knows it: by its user name."""
-        return msgspec.structs.replace(account, id=address_of(self._memory)) if account.id == ME else account
+        user = address_of(self._memory) if account.id == ME else account.id
+        return msgspec.structs.replace(account, id=user_name(user))
 
 
 def _access() -> str:

@@ -4,7 +4,8 @@
 
 https://learn.microsoft.com/en-us/graph/delta-query-messages, …/api/message-delta
 
-A cursor is the link that Graph gave last, to the next page or to the next round. It is valid for some days to weeks, as
+A cursor is what stands behind the question mark of the link that Graph gave last, to the next page or the next round;
+what stands before it names the mailbox, and is not for whoever sees a cursor. It is valid for some days to weeks, as
 Exchange sees fit; then the folder is listed from its beginning. Ids stay what they were, so nothing is fetched again.
 
 Graph tells of what is new, changed and moved in without a difference: all of it is ``Page.items``. Within a round it is
@@ -13,11 +14,12 @@ in no order, and one message may come twice.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Final
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import msgspec
 
@@ -42,6 +44,7 @@ _SELECT_MORE: Final = {
 _LOST: Final = frozenset(
     {"syncstatenotfound", "syncstateinvalid", "resyncrequired", "errorinvalidsyncstatedata", "errorsyncstatenotfound"}
 )
+_TOKEN: Final = re.compile(r"(?:^|[&$])(?:delta|skip)token=", re.IGNORECASE)
 _GONE: Final = frozenset({"erroritemnotfound", "errorsyncfoldernotfound", "errorfoldernotfound"})
 _PERHAPS_TOO_MUCH: Final = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.INTERNAL_SERVER_ERROR})
 _READINGS: Final = 3
@@ -95,7 +98,7 @@ class Changes:
                         later("The folder “{folder}” is no longer there. It was deleted while it was read."),
                         folder="/".join(folder.path),
                     ) from error
-                if error.status != HTTPStatus.GONE and reason not in _LOST:
+                if not (error.status == HTTPStatus.GONE or reason in _LOST or _refuses(error, cursor)):
                     raise
                 cursor = b""
         else:
@@ -113,7 +116,8 @@ class Changes:
         return _item(found[0]) if found else None
 
     def _round(self, folder: Folder, cursor: bytes) -> Iterator[Page]:
-        page = self._mailbox.follow(self._link(cursor), _Round) if cursor else self._first(f"{_messages(folder)}/delta")
+        path = f"{_messages(folder)}/delta"
+        page = self._resumed(path, cursor) if cursor else self._first(path)
         been: set[str] = set()
         while True:
             link = page.next or page.delta
@@ -122,7 +126,7 @@ class Changes:
                     later("Microsoft Graph does not say where a list of messages goes on. It is read again later.")
                 )
             been.add(link)
-            yield self._page(page, link.encode())
+            yield self._page(page, urlsplit(link).query.encode())
             if page.next is None:
                 return
             page = self._mailbox.follow(page.next, _Round)
@@ -152,14 +156,11 @@ class Changes:
                 return found
         return self._mailbox.get(path, _Round, {**_SELECT, **(params or {})})
 
-    def _link(self, cursor: bytes) -> str:
-        try:
-            link = cursor.decode()
-        except UnicodeDecodeError:
-            link = ""
-        if not self._mailbox.leads(link):
+    def _resumed(self, path: str, cursor: bytes) -> _Round:
+        query = cursor.decode("ascii", "replace")
+        if _TOKEN.search(query) is None:
             raise CursorLostError(later("What was remembered of a folder is of another service; it is read anew."))
-        return link
+        return self._mailbox.get(f"{path}?{query}", _Round)
 
     def _page(self, page: _Round, cursor: bytes) -> Page:
         last = {one.id: one for one in page.value}  # of one that is told of twice, what was said last holds
@@ -183,6 +184,11 @@ class Changes:
                 return None
             raise
         return msgspec.structs.replace(found, properties=message.properties)
+
+
+def _refuses(error: RefusedError, cursor: bytes) -> bool:
+    """Whether it may be the cursor that Graph does not take."""
+    return bool(cursor) and error.status == HTTPStatus.BAD_REQUEST
 
 
 def _messages(folder: Folder) -> str:

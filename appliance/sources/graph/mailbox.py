@@ -15,7 +15,7 @@ import msgspec
 
 from appliance.errors import MailkeepError, RemoteDeniedError
 from appliance.language import later
-from appliance.sources.graph.options import ME
+from appliance.sources.graph.options import ME, user_name
 from appliance.vendor.graph import Reply, batch
 from appliance.vendor.web import Api, Http, Patience, RefusedError, Stream, Token
 
@@ -113,10 +113,6 @@ class Mailbox:
         """What is at an address that an answer named."""
         return self._api.follow(link, type)
 
-    def leads(self, link: str) -> bool:
-        """Whether an address is one that may be followed."""
-        return self._api.leads(link)
-
     def stream(self, path: str) -> Stream:
         """The bytes at a path below the mailbox."""
         return self._api.stream(self.own + path)
@@ -183,14 +179,14 @@ class Mailbox:
 
     def _looked_up(self) -> str | None:
         """The id of the one user who has the address; None where that is not to be known."""
-        address = self.user.replace("'", "''")  # OData 4.01, part 2, section 5.1.1.14.1
-        either = f"mail eq '{address}' or proxyAddresses/any(one:one eq 'smtp:{address}')"
+        address = user_name(self.user).replace("'", "''")  # OData 4.01, part 2, section 5.1.1.14.1
+        has = f"proxyAddresses/any(one:one eq 'smtp:{address}')"
         try:
-            found = self._api.get("/users", _Ids, {"$filter": either, "$select": "id"}).value
+            found = self._api.get("/users", _Ids, {"$filter": has, "$select": "id"}).value
         except RefusedError:
             return None
         return found[0].id if len(found) == 1 else None
 
 
 def _own(user: str) -> str:
-    return "/me" if user == ME else f"/users/{quote(user, safe='@')}"
+    return "/me" if user == ME else f"/users/{quote(user_name(user), safe='@')}"

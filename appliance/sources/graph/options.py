@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 ME: Final = "me"
 """The id of the account of a person who has signed in, as Graph writes it."""
 _LONGEST_TIMEOUT: Final = 3600
+_LONGEST_WAITING: Final = 30.0
+"""Seconds between the tries of one request; who is asked for more patience tells the caller, who can be stopped."""
 
 KIND: Final = SourceKind(
     "graph",
@@ -135,6 +137,15 @@ def ways_of(options: Mapping[str, str], *, tls: ssl.SSLContext | None = None) ->
     )
 
 
+def user_name(account: str) -> str:
+    """An account's id as Microsoft 365 writes it: domains in ASCII (RFC 5890)."""
+    local, at, host = account.rpartition("@")
+    try:
+        return account if host.isascii() else f"{local}{at}{host.encode('idna').decode()}"
+    except UnicodeError:
+        return account
+
+
 def _accounts(ways: Ways, options: Mapping[str, str]) -> tuple[Account, ...]:
     user = options.get("user", "").strip()
     if user:
@@ -161,11 +172,11 @@ def _patience(options: Mapping[str, str]) -> Patience:
 
     given = options.get("timeout", "").strip()
     if not given:
-        return Patience()
+        return Patience(waiting=_LONGEST_WAITING)
     if not given.isdecimal() or not 0 < int(given) <= _LONGEST_TIMEOUT:
         raise UsageError(
             later("“{value}” is no time-out: it is a number of seconds up to {most}."),
             value=given,
             most=_LONGEST_TIMEOUT,
         )
-    return Patience(silence=float(given))
+    return Patience(silence=float(given), waiting=_LONGEST_WAITING)

@@ -100,6 +100,7 @@ class Person:
         self._http = http
         self._memory = memory
         self._lock = threading.Lock()
+        self._kept = ""
         self._tokens = self._opened()
 
     def token(self, refused: str = "") -> str:
@@ -109,7 +110,7 @@ class Person:
             return tokens(refused)
         except SignInOverError:
             with self._lock:
-                if self._tokens is tokens and not self._finished():
+                if self._tokens is tokens and not (self._found() or self._finished()):
                     raise
         return self._tokens()
 
@@ -122,6 +123,13 @@ class Person:
                 code = microsoft_device.begin(self._registration, self._http, self._scopes)
                 self._memory.put(_CODE, msgspec.json.encode(code).decode())
             return code
+
+    def _found(self) -> bool:
+        """Whether another source has signed the person in meanwhile."""
+        if self._memory.get(_TOKENS) == self._kept:
+            return False
+        self._tokens = self._opened()
+        return True
 
     def _finished(self) -> bool:
         code = self._begun()
@@ -142,9 +150,11 @@ class Person:
 
     def _opened(self) -> Token:
         def keep(text: str) -> None:
+            self._kept = text
             self._memory.put(_TOKENS, text)
 
-        return PersonTokens(self._registration, self._http, self._memory.get(_TOKENS), keep).of(self._scopes)
+        self._kept = self._memory.get(_TOKENS)
+        return PersonTokens(self._registration, self._http, self._kept, keep).of(self._scopes)
 
     def _begun(self) -> Code | None:
         try:

@@ -13,8 +13,9 @@ import msgspec
 from appliance.errors import UnavailableError, UsageError
 from appliance.language import later
 from appliance.sources.base import Account, Check, Failed, Fetched, Folder, Item, Memory, Page
+from appliance.sources.breaks import Breaks
 from appliance.sources.graph import checking, deleting
-from appliance.sources.graph.bodies import Bodies, Breaks
+from appliance.sources.graph.bodies import Bodies
 from appliance.sources.graph.changes import Changes
 from appliance.sources.graph.folders import list_folders
 from appliance.sources.graph.mailbox import LASTING, Mailbox

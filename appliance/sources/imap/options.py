@@ -27,13 +27,15 @@ KIND: Final = SourceKind(
     (
         Field("host", "Server", "Its name, as its certificate has it", required=True, place=True),
         Field("port", "Port", "993 for tls, 143 for starttls, if nothing is given", rare=True, place=True),
-        Field("security", "Encryption", "tls, starttls or none. Without it, passwords and mail can be read on the way",
+        Field("security", "Encryption",
+              "tls, starttls or none; tls if nothing is given. Without it, passwords and mail can be read on the way",
               choices=get_args(Security), closed=True, place=True),
         Field("ca", "CA certificate", "PEM, for a server whose certificate is from an authority of your own",
               multiline=True, rare=True, place=True),
         Field("sign_in", "Sign in by",
-              "password: the account's own. master: as user*master with the master's password (Dovecot). proxy: as an "
-              "administrator who acts as the user (SASL PLAIN; Cyrus, Dovecot). xoauth2, oauthbearer: by a token",
+              "password: the account's own, as if nothing is given. master: as user*master with the master's password "
+              "(Dovecot). proxy: as an administrator who acts as the user (SASL PLAIN; Cyrus, Dovecot). xoauth2, "
+              "oauthbearer: by a token",
               choices=_WAYS, closed=True),
         Field("user", "User", "Of a single account; none where a directory names the accounts"),
         Field("address", "Address", "The account's mail address, where its user name is none"),

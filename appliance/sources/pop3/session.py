@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import chain
 from types import TracebackType
 from typing import Final, Self
 
@@ -12,10 +14,12 @@ import msgspec
 
 from appliance.errors import RemoteDeniedError, UnavailableError
 from appliance.language import _, later
+from appliance.mail import headers, mime
 from appliance.sources.base import CursorLostError, Failed, Fetched, Folder, Item, Page
 from appliance.sources.pop3.wire import RefusedError, Wire
 
 _PAGE: Final = 500
+_LONGEST_HEAD: Final = 64 * 1024
 _LARGEST_CURSOR: Final = 512 * 1024 * 1024
 
 
@@ -65,7 +69,7 @@ class Pop3Session:
             yield Page(items, _packed(known), gone=gone if start == 0 else ())
 
     def fetch(self, folder: Folder, items: Sequence[Item]) -> Iterator[Fetched | Failed]:  # noqa: ARG002
-        """The items' bytes, as the server sends them."""
+        """The items' bytes, as the server sends them; and when it received them, which only they tell."""
         listed = self._listed()
         for item in items:
             found = listed.get(item.id)
@@ -78,7 +82,12 @@ class Pop3Session:
                 words = _("The server does not give the message: “{words}”.").format(words=error.message)
                 yield Failed(item, words)
                 continue
-            yield Fetched(item, octets)
+            head = b""
+            while len(head) < _LONGEST_HEAD and b"\r\n\r\n" not in head and (piece := next(octets, b"")):
+                head += piece
+            yield Fetched(
+                msgspec.structs.replace(item, received=_received(head)), chain([head] if head else [], octets)
+            )
             for _rest in octets:
                 pass
 
@@ -132,6 +141,15 @@ class Pop3Session:
                 raise RemoteDeniedError(text, host=wire.host, words=error.message) from error
             self._messages = _messages(wire, ids, sizes)
         return self._messages
+
+
+def _received(head: bytes) -> int:
+    """When the server got a message (microseconds): its own line is the first in the header (RFC 5321, section 4.4).
+    Where there is none, it got it before now."""
+    now = time.time_ns() // 1000
+    line = mime.read_head(head, 0, len(head)).first(b"received") or b""
+    seconds = headers.date(line.rpartition(b";")[2])
+    return min(seconds * 1_000_000, now) if seconds is not None and seconds > 0 else now
 
 
 def _messages(wire: Wire, ids: Sequence[bytes], sizes: Sequence[bytes]) -> Mapping[str, _Listed]:

@@ -152,6 +152,7 @@ def test_ctrl_c_stops_it(box: ScratchArchive, collector: CollectorDouble, monkey
 
 def test_pausing_lasts_until_it_is_resumed(box: ScratchArchive, collector: CollectorDouble) -> None:
     added(box, "--every", "1h")
+    assert "every 1h" in (listed := run(box, "list").stdout) and "shortly" in listed
     for word, paused in (("pause", True), ("resume", False)):
         assert run(box, word, "office").exit_code == 0
         assert json.loads(run(box, "list", "--json").stdout)[0]["paused"] is paused

@@ -25,6 +25,7 @@ from appliance.services.collector.confinement import CollectorFiles, confine_col
 from appliance.services.collector.ledger import Ledger
 from appliance.services.collector.told import CollectorKeys, Told, read_told, write_told
 from appliance.services.paths import Paths
+from appliance.sources import kinds
 from appliance.store.reader import LogReader
 from appliance.store.writer import LogWriter
 
@@ -74,6 +75,11 @@ door = Door(paths.collector_socket, "collector", {})
 door.start()
 answers(paths.collector_socket)
 door.close()
+for kind, options in (
+    ("gmail", {"user": "anna@example.com", "client": "c", "secret": "s"}),
+    ("graph", {"tenant": "contoso.com", "client": "00000000-0000-0000-0000-000000000001", "secret": "s"}),
+):
+    kinds.open_source(kind, options)  # which loads a lot
 ssl.create_default_context()
 socket.create_connection(("localhost", port), 10).close()
 print("fetches")

@@ -37,7 +37,7 @@ def reads(folder):
     ledger.close()
 
 def tells(folder):
-    write_told(folder, keys, Told(bytes(16), b"public"))
+    write_told(folder, keys, Told(bytes(16), b"public", b"content"))
 
 def hears(folder):
     print(read_told(folder, keys).public_key.decode())

@@ -17,6 +17,7 @@ from appliance.cloud.state import ReplicaPaths, State, set_own_epoch
 from appliance.mail.published import roll_path
 from appliance.services import access
 from appliance.services.alarms.trouble import Trouble
+from appliance.services.api import ProfileCounts
 from appliance.services.exporting import Exports
 from appliance.services.jobs import Jobs
 from appliance.services.server import Server
@@ -25,6 +26,7 @@ from appliance.store.rolling import ask_to_roll
 from tests import reference_reader
 from tests.cloud_double import FolderRemote, Killed
 from tests.fetched import Fetched
+from tests.profiles_double import CollectorDouble
 from tests.replica_box import Quiet
 from tests.scratch import BOX, ScratchArchive, mail, report
 
@@ -53,6 +55,8 @@ KINDS = {
     r"replicas/epoch": "replicas/epoch",
     r"replicas/(remotes|tokens)": "replicas/remotes",
     r"jobs\.db(-wal|-shm)?": "jobs.db",
+    r"collecting/told": "collecting/told",
+    r"collecting/ledger\.db(-wal|-shm)?": "collecting/ledger.db",
     r"alarms\.json": "alarms.json",
     r"notifying": "notifying",
     r"exports/[0-9a-f]{16}": "exports/<job>",
@@ -140,6 +144,15 @@ def _fill(box: ScratchArchive) -> None:
     job = Exports(box.archive, jobs).begin(BOX, query="number", everywhere=True)
     while jobs.get(BOX, id=job.id).state in ("waiting", "running"):
         pass
+
+
+def _profile(box: ScratchArchive) -> None:
+    """Something to fetch, and a collector that has looked at it."""
+    options = {"host": "imap.example.com", "user": "anna@example.com", "password": "secret"}
+    box.dispatcher.profiles.add(BOX, name="office", kind="imap", options=options)
+    collector = CollectorDouble(box)
+    collector.fetched(collector.ledger.add("office", asked=True), ProfileCounts(seen=1, new=1))
+    collector.close()
 
 
 def _replicate(box: ScratchArchive) -> None:

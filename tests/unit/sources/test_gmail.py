@@ -17,11 +17,12 @@ import pytest
 
 from appliance.errors import MailkeepError, RemoteDeniedError, UsageError
 from appliance.settings.events import ProfilePut
-from appliance.sources.base import Account, Check, Fetched, Folder
+from appliance.sources.base import Account, Check, Fetched, Folder, Item, Page
 from appliance.sources.gmail.options import open_gmail, open_google
 from appliance.sources.gmail.session import GmailSession
 from appliance.sources.gmail.signing_in import SCOPE
 from appliance.sources.gmail.source import GmailSource
+from appliance.sources.imap.session import ImapSession
 from appliance.sources.kinds import check_options
 from tests.collector import ANNA as ARCHIVE
 from tests.collector import Bench
@@ -189,6 +190,12 @@ def test_options_that_make_no_sense_are_refused(google: GoogleDouble) -> None:
             check_options(kind, options)
 
 
+def test_without_a_place_to_keep_it_no_sign_in_is_begun(google: GoogleDouble) -> None:
+    source = open_gmail({**OPTIONS, "token_address": f"{google.url}/token"}, tls=google.tls)
+    [said] = source.check([])
+    assert said.state == "problem" and "Save the profile first" in said.text
+
+
 def test_where_google_does_not_answer_that_is_said(google: GoogleDouble, anna: Anna) -> None:
     anna.tested(code=google.allow(address(anna.tested()), by=ANNA))
     for _ in range(4):
@@ -268,6 +275,17 @@ def test_drafts_can_be_read_by_whoever_asks_for_them() -> None:
 def test_nothing_is_left_out_in_silence_where_all_mail_is_hidden() -> None:
     with gmail(LISTED) as (_double, session), pytest.raises(RemoteDeniedError, match="Show in IMAP"):
         session.folders()
+
+
+def test_a_draft_that_was_sent_under_its_own_number_is_new(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent = Item("7:2", labels=(("[Gmail]", "Gesendet"),))
+    changed = Item("7:1", labels=(("INBOX",),), flags=("seen",))
+    draft = Item("7:5", flags=("draft",))
+    with gmail() as (_double, session):
+        [everything] = [folder for folder in session.folders() if folder.role == "all"]
+        monkeypatch.setattr(ImapSession, "changes", lambda *_: iter([Page((), b"c", changed=(sent, changed, draft))]))
+        [page] = session.changes(everything, b"b")
+    assert (page.items, page.changed) == ((sent,), (sent, changed))
 
 
 def test_nothing_is_deleted_at_gmail() -> None:

@@ -18,6 +18,7 @@ from appliance.sources.graph.source import GraphSession, GraphSource
 from tests.doubles.graph import CLIENT, SECRET, TENANT, refused, user
 from tests.doubles.graph_mail import Box, MailDouble, at
 from tests.doubles.https import Asked, Fault, Said, on, serving
+from tests.unit.directory.test_entra import certificate
 
 ANNA = "anna@contoso.com"
 
@@ -256,10 +257,28 @@ def test_a_place_lost_again_and_again_is_given_up(graph: MailDouble, box: Box, s
         run(source)
 
 
-@pytest.mark.parametrize("cursor", [b"https://evil.example/v1.0/x?$deltatoken=1", b"\xff\xfe", b"17"])
-def test_a_cursor_that_is_none_leads_nowhere(box: Box, source: GraphSource, cursor: bytes) -> None:
+@pytest.mark.parametrize("cursor", [b"\x93\x07\x08", b"\xff\xfe", b"17"])
+def test_a_cursor_of_another_service_leads_nowhere(box: Box, source: GraphSource, cursor: bytes) -> None:
     with pytest.raises(CursorLostError):
         run(source, cursor)
+
+
+def test_a_cursor_that_exchange_does_not_take_lists_the_folder_anew(
+    graph: MailDouble, box: Box, source: GraphSource
+) -> None:
+    one = box.add(mail("one"))
+    _, cursor = run(source)
+    graph.faults = [on("/delta", refused(400, "BadRequest", "Badly formed token."))]
+    assert ids(run(source, cursor)[0]) == [one.id]
+
+
+def test_a_cursor_does_not_say_whose_mailbox_it_is_of(graph: MailDouble, box: Box, source: GraphSource) -> None:
+    graph.page = 1
+    box.add(mail("one"))
+    box.add(mail("two"))
+    for page in run(source)[0]:
+        assert page.cursor.startswith((b"$skiptoken=", b"$deltatoken="))
+        assert b"anna" not in page.cursor
 
 
 def test_a_link_to_another_host_is_not_followed(graph: MailDouble, box: Box, source: GraphSource) -> None:
@@ -309,12 +328,17 @@ def test_who_is_busy_is_asked_again_after_the_time_it_named(
     assert pauses == [17.0, 5.0, 3.0]
 
 
-def test_more_patience_than_there_is(graph: MailDouble, box: Box, source: GraphSource) -> None:
+@pytest.mark.parametrize("where", ["/delta", "/$value", "/childFolders"])
+def test_who_asks_for_more_patience_than_a_stop_may_take_is_left_alone_by_the_caller(
+    graph: MailDouble, box: Box, source: GraphSource, pauses: list[float], where: str
+) -> None:
+    box.folder("Kunden", box.inbox)
     box.add(mail("one"))
-    graph.faults = [on("/delta", Said(429, {"error": {"code": "ApplicationThrottled"}}, {"Retry-After": "7200"}))]
+    graph.faults = [on(where, Said(429, {"error": {"code": "ApplicationThrottled"}}, {"Retry-After": "120"}))]
     with pytest.raises(ThrottledError) as told:
-        run(source)
-    assert told.value.seconds == 7200
+        _everything(source)
+    assert told.value.seconds == 120
+    assert pauses == []
 
 
 def test_sizes_are_done_without_where_exchange_cannot_tell_them(
@@ -548,6 +572,8 @@ def _everything(source: GraphSource) -> dict[str, bytes]:
                             found[one.item.id] = b"".join(one.chunks)
                         cursors[folder.id] = page.cursor
             return found
+        except ThrottledError:
+            raise
         except (UnavailableError, RemoteDeniedError):
             continue
     raise AssertionError("it never comes to an end")
@@ -584,6 +610,12 @@ def test_a_user_name_with_odd_characters_is_asked_for_as_it_is(graph: MailDouble
     name = "o'brien+x_fabrikam.com#EXT#@contoso.onmicrosoft.com"
     one = graph.box(name).add(mail("one"))
     with source.open(Account(name, "")) as session:
+        assert fetched(session, [Item(one.id)]) == {one.id: mail("one")}
+
+
+def test_a_domain_is_asked_for_as_microsoft_writes_it(graph: MailDouble, source: GraphSource) -> None:
+    one = graph.box("info@xn--mnchen-3ya.example").add(mail("one"))
+    with source.open(Account("info@münchen.example", "info@münchen.example")) as session:
         assert fetched(session, [Item(one.id)]) == {one.id: mail("one")}
 
 
@@ -666,6 +698,15 @@ def test_a_test_tells_of_what_is_wrong_with_the_sign_in(graph: MailDouble, box: 
     found = checks(source, ANNA)
     assert list(found) == ["sign-in"]
     assert found["sign-in"].startswith("problem: The client secret has expired.")
+
+
+def test_a_certificate_in_place_of_a_secret(graph: MailDouble, box: Box, pauses: list[float]) -> None:
+    one = box.add(mail("one"))
+    pem, graph.certificate = certificate(days=12)
+    source = made(graph, pauses, secret="", certificate=pem)
+    assert checks(source, ANNA)["certificate"].startswith("warning: The certificate expires on")
+    with anna(source) as session:
+        assert fetched(session, [Item(one.id)]) == {one.id: mail("one")}
 
 
 def test_a_test_looks_at_each_mailbox_and_at_the_clock(graph: MailDouble, box: Box, source: GraphSource) -> None:

@@ -114,6 +114,14 @@ def test_a_run_takes_what_came_of_the_code_too(graph: MailDouble) -> None:
         assert subject(session, one.id) == b"Subject: hello\r\n\r\n"
 
 
+def test_a_sign_in_that_a_test_finished_is_there_for_the_run_that_waits(graph: MailDouble) -> None:
+    graph.box(ADELE)
+    memory = Remembering()
+    begun = source(graph, memory)
+    memory.kept |= signed_in(graph).kept
+    begun.open(Account(ME, "")).close()
+
+
 def test_only_what_is_needed_is_asked_for(graph: MailDouble) -> None:
     for more in ({}, {"deleting": "yes"}, {"user": "info@contoso.com"}):
         told(graph, Remembering(), **more)

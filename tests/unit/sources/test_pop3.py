@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import ssl
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -99,6 +100,35 @@ def test_copies_under_one_unique_id_are_messages_of_their_own() -> None:
         new, _, _ = changed(session)
         assert len(set(new)) == 3
         assert sorted(fetched(session, *new).values()) == [b"first\r\n", b"second\r\n", b"third\r\n"]  # type: ignore[type-var]
+
+
+@pytest.mark.parametrize(
+    ("header", "received"),
+    [
+        (
+            "Received: from a.example by b.example; Wed, 17 Jul 1996\r\n 02:44:25 -0700 (PDT)\r\nReceived: x; none",
+            837596665,
+        ),
+        ("Subject: no such line", None),
+        ("Received: from a.example; long ago", None),
+        ("Received: from a.example; Fri, 1 Jan 2999 00:00:00 +0000", None),
+    ],
+)
+def test_when_the_server_got_a_message_is_what_its_own_line_says(header: str, received: int | None) -> None:
+    before = time.time_ns() // 1000
+    mails = [("one", f"{header}\r\n\r\ntext\r\n".encode())]
+    with double(mails, piece=7) as server, server.source().open(ACCOUNT) as session:
+        [inbox] = session.folders()
+        [(told, octets)] = [
+            (one.item.received, b"".join(one.chunks))
+            for one in session.fetch(inbox, [Item("one")])
+            if isinstance(one, Fetched)
+        ]
+    assert octets == server.mails[0][1]
+    if received is None:
+        assert told is not None and before <= told <= time.time_ns() // 1000, "it came before now, that is certain"
+    else:
+        assert told == received * 1_000_000
 
 
 def test_what_the_server_does_not_give_fails_with_its_words_and_stops_nothing() -> None:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import httpx
 import pytest
 
-from appliance.services import api
+from appliance.services import api, users
+from appliance.services.client import ArchiveClient
+from tests.scratch import BOX, ScratchArchive, mail
 from tests.unit.web.browse import ADMIN, AUDITOR, USER, Browser, signed_in, visible
+from tests.unit.web.whole import administering
 
 PRIYA, TOMAS, MEI = "u-2", "u-3", "u-4"
 
@@ -162,3 +166,36 @@ def test_people_see_on_their_account_who_may_read_their_archive() -> None:
     assert "Mei Lin mei.lin@example.org since" in text
     assert "a reason" not in text
     assert "Archives that you may read Tomás Ferreira" in text
+
+
+def test_on_a_whole_archive_a_right_is_given_used_and_taken_away(tmp_path: Path) -> None:
+    archive = ScratchArchive(tmp_path)
+    try:
+        anna, sales = archive.user("anna@example.com", name="Anna"), archive.user("sales@example.com", name="Sales")
+        archive.receive(mail("An order", sender="x@elsewhere.example", to="sales@example.com"))
+        archive.project()
+        identity = archive.dispatcher.identity
+        code = users.user_invite(archive.archive, BOX, identity, ids=[anna])[0].code
+        token = identity.accept_invitation(code=code, password="long enough pass", client="").token
+        with administering(archive) as admin:
+            page = f"/admin/users/{anna}"
+            fields = {"way": "reads", "address": "sales@example.com", "reason": "works in sales"}
+            assert admin.post(page, f"{page}/access", fields).status_code == 303
+            assert "Sales works in sales · since" in admin.text(page)
+            reader = Browser(ArchiveClient(archive.paths.web_socket))
+            with reader.client:
+                reader.client.cookies.set("mailkeep", token)
+                assert "An order" not in reader.text("/")
+                found = reader.get(f"/?archive={sales}").text
+                (message,) = re.findall(r'href="(/m/[^"]+)"', found)
+                assert "From the archive of Sales . Every look is recorded." in reader.text(
+                    message.replace("&amp;", "&")
+                )
+                assert 'class="tag tag-soft">Sales<' in reader.get("/?archive=all").text
+                admin.post(page, f"{page}/access/close", {"user": anna, "whose": sales})
+                assert reader.get(message.replace("&amp;", "&")).status_code == 404
+                assert "An order" not in reader.text(f"/?archive={sales}")
+            assert "access.open Sales to Anna reason: works in sales" in admin.text("/oversight/audit?find=access")
+            assert "message.open.other Sales:" in admin.text("/oversight/audit?find=message")
+    finally:
+        archive.close()

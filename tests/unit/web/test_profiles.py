@@ -126,6 +126,15 @@ def test_deleting_at_the_source_is_said_and_looked_at_first(admin: Browser) -> N
     assert "3 messages, 4.0 KB" in would and "And 2 more that are younger." in would
 
 
+def test_where_a_person_has_to_sign_in_is_a_link(admin: Browser, collector: CollectorDouble) -> None:
+    added(admin)
+    text = "Open https://signin.example.org/device?a=1&b=2 in a browser, and enter the code <KEEP>."
+    collector.checks = (api.ProfileCheck("sign-in", "problem", text),)
+    page = admin.post(OFFICE, f"{OFFICE}/test").text
+    assert '<a href="https://signin.example.org/device?a=1&amp;b=2" rel="noopener noreferrer nofollow"' in page
+    assert "&lt;KEEP&gt;" in page
+
+
 def test_pausing_and_removing(admin: Browser, box: ScratchArchive) -> None:
     added(admin)
     for word, paused in (("pause", True), ("resume", False)):

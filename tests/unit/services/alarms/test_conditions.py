@@ -118,6 +118,7 @@ EVERYTHING = {
     "reported": (
         Trouble("verify", "error", figures={"errors": 2}),
         Trouble("directory", "warning", "staff", {"name": "staff", "hours": 30}),
+        Trouble("profile", "warning", "office", {"name": "office", "hours": 30}),
         Trouble("undelivered", "warning", "mail", {"way": "mail", "why": "smtp:25 cannot be reached."}),
     ),
     "replicas": (

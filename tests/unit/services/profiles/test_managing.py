@@ -20,10 +20,20 @@ from appliance.services.profiles.checking import named
 from appliance.services.profiles.managing import Profiles
 from appliance.services.profiles.watching import failing_for
 from appliance.services.wire import Call
+from appliance.sources.kinds import KINDS
 from tests.profiles_double import CHECKS, DELETIONS, CollectorDouble
 from tests.scratch import BOX, ScratchArchive
 
 OPTIONS = {"host": "imap.x.test", "user": "anna@x.test", "password": "quite-secret"}
+
+
+def test_every_source_says_where_its_secrets_go() -> None:
+    """Otherwise a stored one could be sent elsewhere by who has never known it."""
+    telling = {"host", "port", "security", "authority", "graph", "url", "server", "token_address"}
+    for kind in KINDS:
+        fields = {field.key: field for field in kind.fields}
+        assert {key for key in telling & fields.keys() if not fields[key].place} == set(), kind.kind
+        assert any(field.place for field in kind.fields) or not any(field.secret for field in kind.fields), kind.kind
 
 
 @pytest.fixture
