@@ -479,9 +479,7 @@ def _session() -> Select[Any]:
     user = tables.User
     # In the same statement: most have none, and whoever signed in is looked up with each call.
     opened = (
-        select(func.group_concat(tables.Access.archive, " "))
-        .where(tables.Access.user_id == user.id)
-        .scalar_subquery()
+        select(func.group_concat(tables.Access.archive, " ")).where(tables.Access.user_id == user.id).scalar_subquery()
     )
     return (
         select(

@@ -64,6 +64,7 @@ def total(product: Product, query: str, user: str) -> int:
     return int(product.run("search", query, "--user", user)["total"])
 
 
+@pytest.mark.faults
 def test_killed_in_the_midst_it_goes_on_without_duplicates_or_gaps(tmp_path: Path, graph: MailDouble) -> None:
     hers, his = graph.box(ANNA), graph.box(BEN)
     for one in letters("hers", 120):

@@ -18,7 +18,7 @@ from appliance.services import api
 from appliance.services.collector import choosing
 from appliance.services.collector.choosing import Chosen, Filter
 from appliance.services.collector.clearing import Clearing
-from appliance.services.collector.depositing import Arrived, Deposit, Mail
+from appliance.services.collector.depositing import Arrived, Deposit, Lain, Mail
 from appliance.services.collector.ledger import AccountFigures, AccountState, Ledger
 from appliance.services.collector.stock import FAILED, FILTERED, REFUSED, STORED, Known, Standing, Stock
 from appliance.settings.events import ProfilePut
@@ -93,6 +93,7 @@ class _Batch:
         self.dealt: list[Known] = []
         self.failures: list[tuple[str, str, str]] = []
         self.vanished: list[str] = []
+        self.moved: list[Lain] = []
 
 
 class AccountRun:
@@ -110,6 +111,7 @@ class AccountRun:
         self._told = 0.0
         self._finished: set[str] = set()
         self._denied: list[str] = []
+        self._nothing_wanted = False
         days = task.profile.delete_after_days
         self._clearing = Clearing(task.stock, self._account, days, task.stopped) if days else None
 
@@ -129,6 +131,8 @@ class AccountRun:
             return self._tell("failed", _("Something went wrong inside mailkeep; the log has the details."), force=True)
         if self._denied:
             return self._tell("failed", " ".join(self._denied), force=True)
+        if self._nothing_wanted:
+            return self._tell("done", _("None of its folders is wanted: look at the profile's patterns."), force=True)
         return self._tell("done", self._clearing.ended() if self._clearing else "", force=True)
 
     def _with_patience(self) -> None:
@@ -166,6 +170,7 @@ class AccountRun:
 
     def _folders(self, session: Session) -> None:
         wanted = choosing.folders(self._task.profile, session.folders())
+        self._nothing_wanted = not wanted
         standings = self._task.stock.folders(self._account, wanted, self._task.wanted.rules)
         if self._expected is None and all(folder.messages is not None for folder in wanted):
             self._expected = sum(folder.messages or 0 for folder in wanted if not standings[folder.id].cursor)
@@ -215,7 +220,7 @@ class AccountRun:
         if lain:
             keys = self._task.deposit.lay(lain, self._origin(folder))
             with self._task.ledger.changing() as connection:
-                self._task.stock.deal(connection, number, self._task.run, (), places=keys)
+                self._task.stock.deal(connection, number, self._task.run, (), account=self._account, places=keys)
 
     # -- messages ---------------------------------------------------------------------------------------------
 
@@ -226,14 +231,17 @@ class AccountRun:
         batch = _Batch()
         stored = [item for item in items if item.id in known and known[item.id].state == STORED]
         self._count(seen=len(stored), already=len(stored))
+        elsewhere = self._task.stock.same(self._account, items)
         wanted = []
         for item in items:
             if item.id in known and known[item.id].state == STORED:
                 continue
-            if self._task.wanted.wants(item):
-                wanted.append(item)
-            else:
+            if not self._task.wanted.wants(item):
                 batch.dealt.append(Known(FILTERED, item))
+            elif item.id in elsewhere:
+                batch.moved.append((item, elsewhere[item.id], tuple(choosing.places(folder, item))))
+            else:
+                wanted.append(item)
         try:
             for got in session.fetch(folder, wanted) if wanted else ():
                 self._take(batch, folder, got)
@@ -296,20 +304,26 @@ class AccountRun:
         """What a batch holds is in the log, and what became of it all is written down."""
         if self._task.stopped.is_set():
             raise StoppedError
-        if not (batch.arrived or batch.dealt or batch.vanished):
+        if not (batch.arrived or batch.dealt or batch.vanished or batch.moved):
             return
-        put = self._task.deposit.put(batch.arrived, self._origin(folder)) if batch.arrived else []
+        origin = self._origin(folder)
+        put = self._task.deposit.put(batch.arrived, origin) if batch.arrived else []
+        lain = self._task.deposit.lay(batch.moved, origin) if batch.moved else frozenset()
         new = [one for one in put if one.new]
+        dealt = [
+            *(Known(STORED, one.item, one.record) for one in put),
+            *(Known(STORED, item, record) for item, record, _folders in batch.moved),
+            *batch.dealt,
+        ]
         counts = self._plus(
-            seen=len(put) + len(batch.dealt), new=len(new), already=len(put) - len(new),
+            seen=len(dealt), new=len(new), already=len(put) - len(new) + len(batch.moved),
             filtered=sum(one.state in (FILTERED, REFUSED) for one in batch.dealt), failed=len(batch.failures),
             bytes=sum(one.size for one in new),
         )  # fmt: skip
         with self._task.ledger.changing() as connection:
             self._task.stock.deal(
-                connection, number, self._task.run,
-                [*(Known(STORED, one.item, one.record) for one in put), *batch.dealt],
-                contents=[one.content for one in new], places={key for one in put for key in one.places},
+                connection, number, self._task.run, dealt, account=self._account,
+                contents=[one.content for one in new], places=lain.union(*(one.places for one in put)),
                 gone=batch.vanished,
             )  # fmt: skip
             self._task.ledger.failed(self._task.run, self._chosen.account.id, batch.failures, connection)

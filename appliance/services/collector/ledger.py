@@ -162,6 +162,12 @@ proof_table = Table(
     sqlite_with_rowid=False,
 )  # fmt: skip
 Index("content_record", content_table.c.record)
+same_table = Table(
+    "same", metadata,
+    Column("key", LargeBinary, primary_key=True),  # keyed hash of what is equal for a message in several folders
+    Column("record", LargeBinary, nullable=False),
+    sqlite_with_rowid=False,
+)  # fmt: skip
 place_table = Table(
     "place", metadata,
     Column("key", LargeBinary, primary_key=True),

@@ -168,6 +168,17 @@ class Stock:
                 found |= {row.id: _known(row) for row in rows}
         return found
 
+    def same(self, account: int, items: Iterable[Item]) -> dict[str, bytes]:
+        """The records of those messages, by their ids, that the account has in another folder, too, as the source says,
+        and that are archived."""
+        keys = {self._same_key(account, one): one.id for one in items if one.same}
+        found: dict[str, bytes] = {}
+        with self._ledger.engine.connect() as connection:
+            for part in _slices(list(keys)):
+                rows = connection.execute(select(t.same_table).where(t.same_table.c.key.in_(part)))
+                found |= {keys[row.key]: row.record for row in rows}
+        return found
+
     def waiting(self, folder: int, run: int) -> Iterator[Sequence[Known]]:
         """The messages that were filtered out or failed before this run, some at a time; those that are dealt with
         meanwhile are not given again."""
@@ -188,8 +199,9 @@ class Stock:
         connection: Connection,
         folder: int,
         run: int,
-        dealt: Iterable[Known],
+        dealt: Sequence[Known],
         *,
+        account: int,
         contents: Collection[bytes] = (),
         places: Collection[bytes] = (),
         gone: Collection[str] = (),
@@ -208,6 +220,13 @@ class Stock:
             put = upsert(t.item_table)
             changed = {name: put.excluded[name] for name in ("state", "record", "size", "received", "seen", "run")}
             connection.execute(put.on_conflict_do_update(index_elements=["folder", "id"], set_=changed), rows)
+        alike = [
+            {"key": self._same_key(account, one.item), "record": one.record}
+            for one in dealt
+            if one.item.same and one.state == STORED
+        ]
+        if alike:
+            connection.execute(upsert(t.same_table).on_conflict_do_nothing(), alike)
         if contents:
             whole = update(t.content_table).where(t.content_table.c.content == bindparam("which")).values(whole=1)
             connection.execute(whole, [{"which": content} for content in contents])
@@ -283,6 +302,9 @@ class Stock:
             if found is None:
                 (found,) = connection.execute(insert(table).values(key | values)).inserted_primary_key or (0,)
         return int(found)
+
+    def _same_key(self, account: int, item: Item) -> bytes:
+        return self._hash(f"same {account} {item.same}")
 
     def _hash(self, text: str | bytes) -> bytes:
         raw = text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass")

@@ -17,7 +17,7 @@ from xml.sax.saxutils import escape
 from appliance.errors import UnavailableError
 from appliance.language import later
 from appliance.sources.base import CursorLostError, Folder, Item, Page
-from appliance.sources.ews.exchange import LOST, Exchange, code
+from appliance.sources.ews.exchange import LOST, CodeError, Exchange
 from appliance.sources.ews.soap import Element, folder_id
 
 _SYNCED: Final = b"sync:"
@@ -25,7 +25,7 @@ _LISTED: Final = b"list:"
 _MOST: Final = 512  # the most that SyncFolderItems gives at once
 _PAGE: Final = 500
 _NO_MAIL: Final = frozenset({"CalendarItem", "Contact", "DistributionList", "Task"})
-_SYNCED_SHAPE: Final = (
+_SHAPE: Final = (
     "<t:BaseShape>IdOnly</t:BaseShape><t:AdditionalProperties>"
     '<t:FieldURI FieldURI="item:Size"/><t:FieldURI FieldURI="item:DateTimeReceived"/>'
     '<t:FieldURI FieldURI="item:IsDraft"/><t:FieldURI FieldURI="message:IsRead"/>'
@@ -56,16 +56,7 @@ def _synced(exchange: Exchange, folder: Folder, cursor: bytes) -> Iterator[Page]
         raise CursorLostError(later("What was remembered of a folder is of another service; it is read anew."))
     state = cursor.removeprefix(_SYNCED).decode("ascii", "replace")
     while True:
-        [message] = exchange.ask(
-            f"<m:SyncFolderItems><m:ItemShape>{_SYNCED_SHAPE}</m:ItemShape>"
-            f"<m:SyncFolderId>{folder_id(folder.id)}</m:SyncFolderId>"
-            + (f"<m:SyncState>{escape(state)}</m:SyncState>" if state else "")
-            + f"<m:MaxChangesReturned>{_MOST}</m:MaxChangesReturned><m:SyncScope>NormalItems</m:SyncScope>"
-            "</m:SyncFolderItems>"
-        )
-        if state and code(message) in LOST:
-            raise CursorLostError(later("Exchange no longer knows how far a folder was read; it is read anew."))
-        exchange.well(message)
+        message = _told(exchange, folder, state)
         told = message.find("Changes")
         following = message.said("SyncState")
         whole = message.said("IncludesLastItemInRange")
@@ -75,6 +66,25 @@ def _synced(exchange: Exchange, folder: Folder, cursor: bytes) -> Iterator[Page]
         if whole == "true":
             return
         state = following
+
+
+def _told(exchange: Exchange, folder: Folder, state: str) -> Element:
+    """What has happened since a sync state. Raises CursorLostError for one that is none any more."""
+    try:
+        [message] = exchange.ask(
+            f"<m:SyncFolderItems><m:ItemShape>{_SHAPE}</m:ItemShape>"
+            f"<m:SyncFolderId>{folder_id(folder.id)}</m:SyncFolderId>"
+            + (f"<m:SyncState>{escape(state)}</m:SyncState>" if state else "")
+            + f"<m:MaxChangesReturned>{_MOST}</m:MaxChangesReturned><m:SyncScope>NormalItems</m:SyncScope>"
+            "</m:SyncFolderItems>"
+        )
+        return exchange.well(message)
+    except CodeError as error:
+        if state and error.reason in LOST:
+            raise CursorLostError(
+                later("Exchange no longer knows how far a folder was read; it is read anew.")
+            ) from error
+        raise
 
 
 def _page(told: Element, state: str) -> Page:
@@ -104,7 +114,7 @@ def _find(
 ) -> tuple[tuple[Item, ...], int | None]:
     """Messages from a place in the folder on, and where they go on; None at the end."""
     [message] = exchange.ask(
-        f'<m:FindItem Traversal="Shallow"><m:ItemShape>{_SYNCED_SHAPE}</m:ItemShape>'
+        f'<m:FindItem Traversal="Shallow"><m:ItemShape>{_SHAPE}</m:ItemShape>'
         f'<m:IndexedPageItemView MaxEntriesReturned="{most}" Offset="{offset}" BasePoint="Beginning"/>'
         f'<m:SortOrder><t:FieldOrder Order="{order}"><t:FieldURI FieldURI="item:DateTimeReceived"/></t:FieldOrder>'
         f"</m:SortOrder><m:ParentFolderIds>{folder_id(folder.id)}</m:ParentFolderIds></m:FindItem>"

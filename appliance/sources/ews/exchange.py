@@ -50,11 +50,12 @@ _BUSY: Final = frozenset(
 )
 _NOT_ALLOWED: Final = frozenset({"ErrorImpersonateUserDenied", "ErrorImpersonationDenied", "ErrorImpersonationFailed"})
 _NOBODY: Final = frozenset({"ErrorNonExistentMailbox", "ErrorMissingEmailAddress"})
+_OUT_OF_ORDER: Final = "ErrorInternalServerError"
 _PAUSE: Final = 10.0  # seconds, where Exchange names no time
 _LONGEST_PAUSE: Final = 3600.0
 
 
-class CodeError(UnavailableError):
+class CodeError(RemoteDeniedError):
     """Exchange understood and gave something else than what was asked for; ``reason`` is its own code."""
 
     def __init__(self, reason: str, said: str) -> None:
@@ -218,6 +219,8 @@ class Exchange:
         reason = fault.said("detail", "ResponseCode") or fault.said("faultcode").rpartition(":")[2]
         if reason in _BUSY:
             return _BusyError(reason, _pause(fault))
+        if reason == _OUT_OF_ORDER:
+            return UnavailableError(later("Exchange is out of order ({reason}). Nothing was changed."), reason=reason)
         return self.in_words(reason, fault.said("faultstring"))
 
     def _refuse(self, answer: Answer) -> None:

@@ -30,7 +30,9 @@ _NO_CHARACTER: Final = re.compile(
 )
 """References to control characters, which XML 1.0 does not have (section 2.2) and Exchange writes."""
 _DEEPEST: Final = 64
-_LONGEST: Final = 16 * 1024 * 1024  # characters of text outside of messages, in one answer
+_LONGEST: Final = 16 * 1024 * 1024
+"""Characters of an answer outside of messages, each element for ``_ELEMENT``; no tag may be as long either."""
+_ELEMENT: Final = 64
 _MIME: Final = "MimeContent"
 
 
@@ -93,13 +95,18 @@ class Reader:
         self._open: list[Element] = []
         self._found: deque[Began | bytes | Element] = deque()
         self._held = ""
+        self._padded = False
+        self._fed = 0
         self._room = _LONGEST
 
     def feed(self, piece: bytes, *, last: bool = False) -> Iterator[Began | bytes | Element]:
         """What has become whole by this piece. Raises UnavailableError where it is no answer of Exchange's."""
         trouble: UnavailableError | None = None
+        self._fed += len(piece)
         try:
             self._parser.Parse(piece, last)
+            if self._fed - self._parser.CurrentByteIndex > _LONGEST:  # a tag that does not end, which expat holds
+                raise UnavailableError(_UNREADABLE, why=f"> {_LONGEST}")
         except expat.ExpatError as error:
             trouble = UnavailableError(_UNREADABLE, why=error)
         except UnavailableError as error:
@@ -118,13 +125,14 @@ class Reader:
             raise UnavailableError(_UNREADABLE, why=f"<{local[:40]}>")
         if len(self._open) >= _DEEPEST:
             raise UnavailableError(_UNREADABLE, why="<<<")
+        self._take(_ELEMENT + sum(map(len, attributes.values())))
         # Fault's own children have no namespace (SOAP 1.1 section 4.4).
         element = Element(local if space in _OURS or not space else name, attributes)
         if self._open and not _given_away(self._open[-1]):
             self._open[-1].children.append(element)
         self._open.append(element)
         if local == _MIME:
-            self._held = ""
+            self._held, self._padded = "", False
             self._found.append(Began())
 
     def _end(self, _name: str) -> None:
@@ -132,15 +140,12 @@ class Reader:
         if element.name == _MIME:
             if self._held:
                 self._decoded(self._held)
-            self._held = ""
         elif element.name.endswith("ResponseMessage") or element.name == "Fault":
             self._found.append(element)
 
     def _characters(self, text: str) -> None:
         if self._open[-1].name != _MIME:
-            self._room -= len(text)
-            if self._room < 0:
-                raise UnavailableError(_UNREADABLE, why=f"> {_LONGEST}")
+            self._take(len(text))
             self._open[-1].add(text)
             return
         whole = self._held + "".join(text.split())
@@ -149,11 +154,19 @@ class Reader:
         if ready:
             self._decoded(whole[:ready])
 
+    def _take(self, room: int) -> None:
+        self._room -= room
+        if self._room < 0:
+            raise UnavailableError(_UNREADABLE, why=f"> {_LONGEST}")
+
     def _decoded(self, text: str) -> None:
+        if self._padded:  # nothing comes behind the padding (RFC 4648 section 3.3)
+            raise UnavailableError(_WRONG)
         try:
             self._found.append(binascii.a2b_base64(text, strict_mode=True))
         except ValueError as error:
             raise UnavailableError(_WRONG) from error
+        self._padded = text.endswith("=")
 
 
 def _given_away(above: Element) -> bool:

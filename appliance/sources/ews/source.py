@@ -13,7 +13,7 @@ import msgspec
 
 from appliance.errors import UnavailableError
 from appliance.language import later
-from appliance.mail.addresses import domain
+from appliance.mail.addresses import domain, normalise
 from appliance.sources.base import Account, Check, Failed, Fetched, Folder, Item, Page
 from appliance.sources.breaks import Breaks
 from appliance.sources.ews import bodies, changes, checking, deleting
@@ -73,7 +73,7 @@ class EwsSource:
         self._token = None
         if ways.application is not None:
             tokens = Tokens(ways.application, Http(SIGN_IN, tls=ways.tls, patience=ways.patience))
-            self._token = tokens.of(f"https://{ways.host}/.default")
+            self._token = tokens.of(str(httpx.URL(ways.url).join("/.default")))
 
     def accounts(self) -> Iterator[Account]:
         """The public folders, or the one mailbox; none where a directory names them."""
@@ -83,7 +83,7 @@ class EwsSource:
         elif ways.mailbox:
             yield Account(ways.mailbox, ways.mailbox)
         elif not ways.impersonate:
-            yield Account(ways.user, ways.user.lower() if domain(ways.user) else "", ways.user)
+            yield Account(ways.user, normalise(ways.user) if domain(normalise(ways.user)) else "", ways.user)
 
     def open(self, account: Account) -> EwsSession:
         """A session; the first question signs in."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from datetime import datetime
 
 import pytest
 
@@ -320,7 +321,8 @@ def test_a_box_that_came_up_locked_says_so_and_sends_the_daily_mail(box: Scratch
     telling.notifier.round()
     telling.notifier.round()
     assert len(sent) == 1 and "The archive is locked. Mail is received and kept" in sent[0]
-    now[0] += 24 * HOUR
+    tomorrow = datetime.fromtimestamp(now[0] + 24 * HOUR).astimezone()
+    now[0] = tomorrow.replace(hour=12).timestamp()  # the hour of the daily mail has come since
     numbers.status()
     telling.notifier.round()
     assert len(sent) == 2 and "Chain head" not in sent[1] and "Nothing has been signed yet" in sent[1]

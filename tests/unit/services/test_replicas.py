@@ -22,12 +22,11 @@ from appliance.errors import (
     UnavailableError,
     UsageError,
 )
-from appliance.services import api, auditing, service_key, status
+from appliance.services import api, auditing, between, service_key, status
 from appliance.services.alarms import words
 from appliance.services.locked import Locked
 from appliance.services.principal import Principal
 from appliance.services.replica_states import Seen, troubles
-from appliance.services.replicator import asking
 from appliance.services.replicator.door import Desk
 from appliance.services.replicator.history import History, Standing
 from appliance.services.replicator.replication import Replication
@@ -312,7 +311,7 @@ def test_a_locked_archive_says_how_far_its_remotes_are_and_asks_the_replicator(
     locked = Locked(box.paths, agent_of(box.paths, "archiver"))
     now = locked.from_box(Call(method="status"), BOX)
     assert (now.unlocked, now.only_here, now.replicas[0].name) == (False, 1, "cellar")
-    monkeypatch.setattr(asking, "START_SECONDS", 0.0)
+    monkeypatch.setattr(between, "START_SECONDS", 0.0)
     with pytest.raises(UnavailableError, match="unlocked"):
         locked.from_box(Call(method="replicate_begin"), BOX)
     with pytest.raises(ForbiddenError):

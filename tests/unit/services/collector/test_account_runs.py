@@ -37,6 +37,8 @@ class Scripted:
         }  # fmt: skip
         self.labels: dict[str, tuple[tuple[str, ...], ...]] = {}
         self.changed: list[Item] = []
+        self.same: dict[str, str] = {}
+        self.fetched: list[str] = []
         self.refused: dict[str, str] = {}
         self.trouble: list[Exception] = []
         """Raised one after the other when a folder's changes are asked for."""
@@ -69,7 +71,13 @@ class Scripted:
             raise self.trouble.pop(0)
         known = set(cursor.decode().split())
         items = tuple(
-            Item(one, size=len(raw), received=1_700_000_000_000_000, labels=self.labels.get(one, ()))
+            Item(
+                one,
+                size=len(raw),
+                received=1_700_000_000_000_000,
+                labels=self.labels.get(one, ()),
+                same=self.same.get(one, ""),
+            )
             for one, raw in self.mails[folder.id].items()
             if one not in known
         )
@@ -78,6 +86,7 @@ class Scripted:
 
     def fetch(self, folder: Folder, items: Sequence[Item]) -> Iterator[Fetched | Failed]:
         for item in items:
+            self.fetched.append(item.id)
             if item.id in self.refused:
                 yield Failed(item, self.refused[item.id], gone=self.refused[item.id] == "gone")
             else:
@@ -184,6 +193,27 @@ def test_labels_are_places_and_so_are_those_that_come_later(bench: Bench, source
     after = bench.archived() - before
     assert sorted(folder for (_archive, folder, _digest) in before if folder[0] == "Clients") == [("Clients", "Smith")]
     assert [(archive, folder) for archive, folder, _digest in after.elements()] == [("anna-id", ("Later",))]
+
+
+def test_a_message_that_was_moved_is_not_fetched_again(bench: Bench, source: Scripted) -> None:
+    source.same = {"a": "one", "moved": "one"}
+    with bench.running(opener=opener(source)):
+        bench.run("all")
+        del source.mails["1"]["a"]
+        source.mails["2"]["moved"] = mail("made anew by the server, with other bytes")
+        source.fetched.clear()
+        run = bench.run("all")
+    assert (run.counts.seen, run.counts.already, source.fetched) == (1, 1, [])
+    assert subjects(bench) == {"a", "b", "c", "d"}
+    assert {folder for _archive, folder, _digest in bench.archived()} == {("Inbox",), ("Work",)}
+    assert sum(bench.archived().values()) == 5
+
+
+def test_that_no_folder_is_wanted_is_said(bench: Bench, source: Scripted) -> None:
+    bench.tell(ProfilePut("all", "imap", include=("Nowhere",)))
+    with bench.running(opener=opener(source)):
+        run = bench.run("all")
+    assert "None of its folders is wanted" in run.accounts[0].words
 
 
 def test_a_message_without_a_byte_is_a_failure(bench: Bench, source: Scripted) -> None:
