@@ -247,7 +247,7 @@ def test_bytes_left_unread_are_not_the_next_messages(exchange: EwsDouble, box: B
         assert b"".join(one.chunks) == second.mime
 
 
-@pytest.mark.parametrize("text", ["QUJD!UJD", "QUJ", "QU=DQUJD", "é"])
+@pytest.mark.parametrize("text", ["QUJD!UJD", "QUJD!!!!", "QUJ", "QU=DQUJD", "é"])
 def test_bytes_that_are_no_base64_are_never_taken_for_a_message(exchange: EwsDouble, box: Box, text: str) -> None:
     good, bad, late = box.put(mail(1)), box.put(mail(2)), box.put(mail(3))
     source = made(exchange)
@@ -286,6 +286,12 @@ def test_a_tag_that_does_not_end_is_not_held() -> None:
     head, _tail = soap_with_mime()
     endless = itertools.chain([head, b'</t:MimeContent><a b="'], itertools.repeat(b"c" * 65_536))
     assert refused_after(endless) < 100_000_000
+
+
+def test_document_types_are_refused() -> None:
+    head, _, body = response("FindFolder").body.partition(b"?>")
+    with pytest.raises(UnavailableError, match="DOCTYPE"):
+        list(Reader().feed(head + b"?><!DOCTYPE Envelope [<!ENTITY a 'b'>]>" + body, last=True))
 
 
 def soap_with_mime() -> tuple[bytes, bytes]:
