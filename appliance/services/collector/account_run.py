@@ -151,14 +151,13 @@ class AccountRun:
                     tries, waited = 0, 0.0
                 if isinstance(error, ThrottledError):
                     pause = error.seconds
-                elif isinstance(error, CursorLostError) and not tries:
-                    pause = 0.0
+                elif tries == len(PAUSES):
+                    raise
                 else:
-                    pause = PAUSES[tries] if tries < len(PAUSES) else LONGEST_PATIENCE
-                if not isinstance(error, ThrottledError):
+                    pause = 0.0 if isinstance(error, CursorLostError) and not tries else PAUSES[tries]
                     tries += 1
                 waited += pause
-                if tries > len(PAUSES) or waited > LONGEST_PATIENCE:
+                if waited > LONGEST_PATIENCE:
                     raise
                 self._pause(pause)
 
@@ -200,7 +199,8 @@ class AccountRun:
                 known = self._task.stock.known(number, [item.id for item in page.items])
                 self._deal(session, folder, number, page.items, known)
                 waiting = True
-            self._relabel(folder, number, [item for item in page.changed if item.labels])
+            if relabelled := [item for item in page.changed if item.labels]:
+                self._relabel(folder, number, relabelled)
             if page.cursor != cursor or page.gone or page.changed:
                 self._task.stock.advance(number, page.cursor, gone=page.gone, changed=page.changed)
                 cursor = page.cursor
@@ -288,7 +288,7 @@ class AccountRun:
                     pass
                 return None
             chunks = _chained(bytes(first), chunks)
-        mail = self._task.deposit.take(chunks, got.item.received, self._task.held)
+        mail = self._task.deposit.take(chunks, got.item.received, self._task.held, exact=got.exact)
         if self._task.wanted.wants_size(mail.size):
             return mail
         mail.drop()

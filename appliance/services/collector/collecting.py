@@ -323,13 +323,29 @@ def _ended(chosen: Sequence[Chosen], ended: Sequence[AccountFigures], counts: ap
         text = ngettext("{count} account failed: {accounts}.", "{count} accounts failed: {accounts}.", len(failed))
         names = ", ".join(account for account, _words in failed[:_MOST_NAMED])
         return "failed", text.format(count=len(failed), accounts=names)
+    return "done", " ".join(_notes(chosen, ended, counts))
+
+
+def _notes(chosen: Sequence[Chosen], ended: Sequence[AccountFigures], counts: api.ProfileCounts) -> Iterator[str]:
+    """What has to be told of a run that came to its end."""
     if counts.failed:
         text = ngettext(
             "{count} message could not be fetched; it is tried again by the next run.",
             "{count} messages could not be fetched; they are tried again by the next run.", counts.failed,
         )  # fmt: skip
-        return "done", text.format(count=counts.failed)
-    return "done", ""
+        yield text.format(count=counts.failed)
+    if left_out := [one.account.id for one in chosen if not one.archive]:
+        text = ngettext(
+            "{count} account was left out, since nobody here has its address: {accounts}.",
+            "{count} accounts were left out, since nobody here has their addresses: {accounts}.", len(left_out),
+        )  # fmt: skip
+        yield text.format(count=len(left_out), accounts=", ".join(left_out[:_MOST_NAMED]))
+    told = [
+        f"{one.account.id}: {figures.words}"
+        for one, figures in zip(chosen, ended, strict=True)
+        if figures.state == "done" and figures.words
+    ]
+    yield from told[:_MOST_NAMED]
 
 
 def _nobody() -> str:

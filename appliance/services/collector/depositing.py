@@ -36,12 +36,17 @@ _VOLUME_OPEN: Final = 24 * 3600 * 1_000_000
 """Microseconds, far more than a volume is ever written to, whatever the clock does."""
 
 
+MADE_ANEW: Final = "made anew by the server"
+"""Note in the provenance of what is not the bytes that the source once received."""
+
+
 class Mail(NamedTuple):
     """A message's bytes, or, where it is large, the record that has them and is not committed yet."""
 
     digest: bytes  # SHA-256
     size: int
     record: bytes  # its record's id, if it becomes one
+    provenance: Provenance
     whole: bytes | StreamingRecord
 
     def drop(self) -> None:
@@ -92,9 +97,13 @@ class Deposit:
         if intended:
             self._stock.settle(self._there(intended))
 
-    def take(self, chunks: Iterable[bytes], received: int | None, held_at_most: int) -> Mail:
+    def take(self, chunks: Iterable[bytes], received: int | None, held_at_most: int, *, exact: bool = True) -> Mail:
         """A message as it comes; one of more than so many bytes is written as it comes. Who does not ``put`` it drops
-        it. Raises StorageError, and what reading ``chunks`` raises."""
+        it. ``received`` (microseconds) and ``exact`` as the source says. Raises StorageError, and what reading
+        ``chunks`` raises."""
+        provenance = Provenance(
+            source="sync", received_at=received or time.time_ns() // 1000, note="" if exact else MADE_ANEW
+        )
         digest, size = sha256(), 0
         held: list[bytes] = []
         record, stream = new_record_id(time.time_ns() // 1000), None
@@ -106,7 +115,9 @@ class Deposit:
                     held.append(chunk)
                     continue
                 if stream is None:
-                    stream = self._stream(record, received)
+                    stream = self._writer.stream(
+                        IMPORTS_MAILBOX, self._public_key, provenance, record_id=record
+                    )  # fmt: skip
                     for before in held:
                         stream.write(before)
                     held.clear()
@@ -115,7 +126,7 @@ class Deposit:
             if stream is not None:
                 stream.abort()
             raise
-        return Mail(digest.digest(), size, record, b"".join(held) if stream is None else stream)
+        return Mail(digest.digest(), size, record, provenance, b"".join(held) if stream is None else stream)
 
     def put(self, arrived: Sequence[Arrived], origin: Place) -> list[Deposited]:
         """Have these in the log, durably, each original once, with their places, ``origin`` being what all of these
@@ -158,8 +169,7 @@ class Deposit:
     def _write(self, arrived: Sequence[Arrived]) -> None:
         written = [
             self._writer.append(
-                IMPORTS_MAILBOX, self._public_key, one.mail.whole, _provenance(one.item.received),
-                record_id=one.mail.record,
+                IMPORTS_MAILBOX, self._public_key, one.mail.whole, one.mail.provenance, record_id=one.mail.record
             )
             for one in arrived
             if isinstance(one.mail.whole, bytes)
@@ -195,9 +205,6 @@ class Deposit:
             self._writer.append(IMPORTS_MAILBOX, self._public_key, raw, None, type=RecordType.PLACE).result()
         return keys
 
-    def _stream(self, record: bytes, received: int | None) -> StreamingRecord:
-        return self._writer.stream(IMPORTS_MAILBOX, self._public_key, _provenance(received), record_id=record)
-
     def _there(self, records: Collection[bytes]) -> frozenset[bytes]:
         """Those of the records that are in volumes of this writer."""
         found: set[bytes] = set()
@@ -214,7 +221,3 @@ class Deposit:
 def content_of(key: bytes, digest: bytes) -> bytes:
     """What stands for a message with that SHA-256 in ledger and catalogue."""
     return hmac.digest(key, digest, "sha256")
-
-
-def _provenance(received: int | None) -> Provenance:
-    return Provenance(source="sync", received_at=received or time.time_ns() // 1000)

@@ -172,6 +172,8 @@ class Stock:
         """The records of those messages, by their ids, that the account has in another folder, too, as the source says,
         and that are archived."""
         keys = {self._same_key(account, one): one.id for one in items if one.same}
+        if not keys:
+            return {}
         found: dict[str, bytes] = {}
         with self._ledger.engine.connect() as connection:
             for part in _slices(list(keys)):

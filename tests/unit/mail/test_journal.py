@@ -249,7 +249,6 @@ def test_a_plain_copy_without_any_address_has_no_owner() -> None:
     assert journal.owners_addresses(Reading("plain"), MessageFacts(), Provenance()) == ()
 
 
-
 @pytest.mark.parametrize("source", ["sync", "import"])
 def test_whom_fetched_mail_names_does_not_own_it(source: str) -> None:
     raw = b"From: a@x.org\r\nTo: b@x.org\r\nDelivered-To: c@x.org\r\n\r\ntext\r\n"

@@ -22,6 +22,8 @@ from appliance.sources.base import (
     Memory,
     Page,
 )
+from appliance.store.format import RecordType
+from appliance.store.reader import LogReader, RecordRef
 from tests.collector import Bench
 from tests.scratch import mail
 
@@ -39,6 +41,7 @@ class Scripted:
         self.changed: list[Item] = []
         self.same: dict[str, str] = {}
         self.fetched: list[str] = []
+        self.exact = True
         self.refused: dict[str, str] = {}
         self.trouble: list[Exception] = []
         """Raised one after the other when a folder's changes are asked for."""
@@ -90,7 +93,7 @@ class Scripted:
             if item.id in self.refused:
                 yield Failed(item, self.refused[item.id], gone=self.refused[item.id] == "gone")
             else:
-                yield Fetched(item, _pieces(self.mails[folder.id][item.id]))
+                yield Fetched(item, _pieces(self.mails[folder.id][item.id]), exact=self.exact)
 
     def delete(self, folder: Folder, ids: Sequence[str]) -> frozenset[str]:
         raise AssertionError("nobody has said that anything is to be deleted")
@@ -214,6 +217,17 @@ def test_that_no_folder_is_wanted_is_said(bench: Bench, source: Scripted) -> Non
     with bench.running(opener=opener(source)):
         run = bench.run("all")
     assert "None of its folders is wanted" in run.accounts[0].words
+    assert "None of its folders is wanted" in run.words
+
+
+def test_what_the_server_made_anew_says_so(bench: Bench, source: Scripted) -> None:
+    source.exact = False
+    with bench.running(opener=opener(source)):
+        bench.run("all")
+    reader = LogReader(bench.paths.volumes, bench)
+    refs = [ref for volume in reader.volumes() for ref in reader.scan(volume) if isinstance(ref, RecordRef)]
+    notes = {reader.read(ref).provenance.note for ref in refs if ref.type == RecordType.MESSAGE}
+    assert notes == {"made anew by the server"}
 
 
 def test_a_message_without_a_byte_is_a_failure(bench: Bench, source: Scripted) -> None:
