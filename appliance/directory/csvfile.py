@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from appliance.directory.base import Check, DirectoryKind, LeftOut, Listing, Person, Progress
-from appliance.directory.trying import in_words
 from appliance.errors import UsageError
 from appliance.fields import Field
+from appliance.framing import in_words
 from appliance.language import _, later, ngettext
 from appliance.mail.addresses import domain, local_part, normalise
 

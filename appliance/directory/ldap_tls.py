@@ -12,8 +12,8 @@ from cryptography.x509.oid import NameOID
 from appliance.directory.base import Check
 from appliance.directory.ldap_connection import Connection, Limits, UntrustedError
 from appliance.directory.ldap_options import Server
-from appliance.directory.trying import in_words
 from appliance.errors import MailkeepError
+from appliance.framing import in_words
 from appliance.language import _
 
 # OpenSSL's X509_V_ERR_* (x509_vfy.h).

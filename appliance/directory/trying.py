@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from appliance.directory.base import Check
 from appliance.errors import MailkeepError, UnavailableError
-from appliance.framing import error_of, failure_of
+from appliance.framing import in_words
 from appliance.language import _
 from appliance.vendor import findings
 
@@ -26,11 +26,6 @@ def tried(attempts: Iterable[tuple[str, Callable[[], Check]]]) -> Iterator[Check
 def problem(what: str, error: MailkeepError) -> Check:
     """An error as a finding, in the language in use."""
     return Check(what, "problem", in_words(error))
-
-
-def in_words(error: MailkeepError) -> str:
-    """An error's sentence, in the language in use."""
-    return error_of(failure_of(error)).message
 
 
 def clock(skew: float | None, whose: str) -> Iterator[Check]:

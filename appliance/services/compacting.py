@@ -29,7 +29,7 @@ from appliance.services import api
 from appliance.services.archive import Archive
 from appliance.services.compactor import make_beside, make_here
 from appliance.services.jobs import Jobs, Progress
-from appliance.services.principal import Principal
+from appliance.services.principal import SYSTEM, Principal
 from appliance.store.absent import held
 from appliance.store.compaction import Step, plan
 from appliance.store.names import ArchiveName
@@ -45,8 +45,6 @@ DUE_AGE = 24 * 3600.0
 """Seconds after which the archive compacts volumes by itself; a nightly backup has seen them as they were."""
 DUE_BYTES = 64 * 1024 * 1024
 """Bytes of such volumes from which on it does, for each mailbox."""
-
-SYSTEM = Principal(id="system", roles=frozenset({"admin"}))
 
 
 class Compacted(msgspec.Struct, frozen=True):

@@ -19,7 +19,7 @@ from appliance.errors import DamageError, ForbiddenError, NotFoundError, Unavail
 from appliance.files import FILES, Files, create_directory, read_file, replace_file
 from appliance.mail import published
 from appliance.services.archive import Archive
-from appliance.services.principal import Principal
+from appliance.services.principal import SYSTEM, Principal
 from appliance.settings import events
 from appliance.store.absent import held
 from appliance.store.drop import drop
@@ -30,8 +30,6 @@ log = logging.getLogger(__name__)
 LARGEST_ENTRY = 1000
 """Records that one entry of the system log erases."""
 DAY = 24 * 3600 * 1_000_000
-
-SYSTEM = Principal(id="system")
 
 
 class Erasure(msgspec.Struct, frozen=True):

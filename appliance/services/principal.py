@@ -57,6 +57,10 @@ class Principal(msgspec.Struct, frozen=True):
         return View(archives=seen, knows=seen, others=seen - own)
 
 
+SYSTEM = Principal(id="system", roles=frozenset({"admin"}))
+"""The archive itself: what it does by the clock, or because something has happened."""
+
+
 class View(msgspec.Struct, frozen=True):
     """The part of the archive that one question is about; ``archives`` None is all of it.
 

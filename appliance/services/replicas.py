@@ -26,7 +26,7 @@ from appliance.keys.agent_client import AgentKeys
 from appliance.language import later
 from appliance.services import api
 from appliance.services.archive import Archive
-from appliance.services.principal import KEYHOLDER, Principal
+from appliance.services.principal import KEYHOLDER, SYSTEM, Principal
 from appliance.services.replica_samples import Samples
 from appliance.services.replicator.asking import ask
 from appliance.services.replicator.history import KEPT, Kind, Run
@@ -41,7 +41,6 @@ log = logging.getLogger(__name__)
 NOTE_SECONDS = 5.0
 """Between two looks for what the replicator wants written into the audit trail."""
 
-SYSTEM = Principal(id="system", roles=frozenset({"admin"}))
 
 T = TypeVar("T")
 

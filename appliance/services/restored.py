@@ -10,14 +10,12 @@ from sqlalchemy import select
 from appliance.cloud.restore_state import RestoreFolder
 from appliance.errors import DamageError, NotFoundError
 from appliance.services.archive import Archive
-from appliance.services.principal import Principal
+from appliance.services.principal import SYSTEM
 from appliance.services.service_key import keys_of
 from appliance.settings.tables import AuditRow
 
 RESTORED: Final = "archive.restore"
 """The action in the audit trail."""
-
-SYSTEM: Final = Principal(id="system")
 
 
 def note_restore(archive: Archive) -> None:

@@ -21,7 +21,7 @@ from appliance.services.archive import Archive
 from appliance.services.certificates import authority, facts, pair, stored
 from appliance.services.certificates.authority import LETS_ENCRYPT
 from appliance.services.jobs import Jobs, Progress
-from appliance.services.principal import Principal
+from appliance.services.principal import SYSTEM, Principal
 from appliance.settings import events
 
 log = logging.getLogger(__name__)
@@ -31,8 +31,6 @@ LOOK_SECONDS = 600.0
 FIRST_PAUSE, LONGEST_PAUSE = 3600.0, 24 * 3600.0
 """Seconds until an authority that gave nothing is asked again: doubled each time, since authorities count the tries."""
 MOST_NAMES = 20
-
-SYSTEM = Principal(id="system", roles=frozenset({"admin"}))
 
 
 class Certificates:

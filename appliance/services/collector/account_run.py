@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from appliance.errors import MailkeepError, RemoteDeniedError, StorageError, ThrottledError, UnavailableError
-from appliance.framing import error_of, failure_of
+from appliance.framing import in_words
 from appliance.language import _
 from appliance.mail.places import Place
 from appliance.services import api
@@ -364,11 +364,6 @@ class AccountRun:
             self._told = now
             self._task.ledger.figures(self._task.run, self._number, figures)
         return figures
-
-
-def in_words(error: MailkeepError) -> str:
-    """An error's sentence, in the language in use."""
-    return error_of(failure_of(error)).message
 
 
 def _chained(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:

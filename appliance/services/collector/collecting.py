@@ -16,11 +16,12 @@ from typing import Final, Protocol
 
 from appliance.errors import DiskFullError, MailkeepError, NotFoundError, StorageError, UnavailableError, UsageError
 from appliance.files import FILES, Files
+from appliance.framing import in_words
 from appliance.language import _, later, ngettext
 from appliance.mail.published import roll_path
 from appliance.services import api
 from appliance.services.collector import choosing, schedule
-from appliance.services.collector.account_run import AccountRun, Pace, Task, in_words
+from appliance.services.collector.account_run import AccountRun, Pace, Task
 from appliance.services.collector.choosing import Chosen
 from appliance.services.collector.depositing import WRITER, Deposit
 from appliance.services.collector.ledger import AccountFigures, Ledger, State

@@ -21,7 +21,7 @@ from appliance.services.directories import errand
 from appliance.services.directories.planning import Plan, User, plan
 from appliance.services.identity import new_user_id
 from appliance.services.jobs import Jobs, Progress
-from appliance.services.principal import Principal
+from appliance.services.principal import SYSTEM, Principal
 from appliance.services.repeating import Repeating
 from appliance.settings import events, tables
 from appliance.settings.store import Directory
@@ -39,7 +39,6 @@ AT_A_TIME = 100
 """Users that are written down with one entry of links: after a crash these few are found again by their addresses."""
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
-_SYSTEM = Principal(id="system", roles=frozenset({"admin"}))
 
 
 class Directories:
@@ -194,7 +193,7 @@ class Directories:
 
     def _by_itself(self, name: str) -> None:
         try:
-            done = self._synchronise(_SYSTEM, name, self._by_the_clock, dry_run=False, confirmed=False)
+            done = self._synchronise(SYSTEM, name, self._by_the_clock, dry_run=False, confirmed=False)
             if done.waits:
                 log.warning("directory %s: %s", name, done.waits)
         except MailkeepError as error:

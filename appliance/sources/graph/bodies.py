@@ -19,8 +19,8 @@ from itertools import chain
 from typing import Final, NamedTuple
 from urllib.parse import quote
 
-from appliance.errors import MailkeepError, ThrottledError, UnavailableError
-from appliance.framing import error_of, failure_of
+from appliance.errors import ThrottledError, UnavailableError
+from appliance.framing import in_words
 from appliance.language import _
 from appliance.sources.base import CHUNK, Failed, Fetched, Item
 from appliance.sources.breaks import Breaks
@@ -125,13 +125,13 @@ class Bodies:
         if said is not error:
             raise said from error
         gone = error.status in {HTTPStatus.NOT_FOUND, HTTPStatus.GONE}
-        return Failed(item, _("It is no longer there.") if gone else _in_words(error), gone=gone)
+        return Failed(item, _("It is no longer there.") if gone else in_words(error), gone=gone)
 
     def _out_of_order(self, item: Item, error: UnavailableError) -> Failed:
         """Large messages and odd ones may never come. Whether it is this one or all of Exchange Online, another
         question tells."""
         if self._mailbox.answers():
-            return Failed(item, _in_words(error))
+            return Failed(item, in_words(error))
         raise error
 
 
@@ -151,7 +151,3 @@ def _drop(future: Future[_Begun | Failed]) -> None:
         begun = future.result()
         if isinstance(begun, _Begun) and begun.stream is not None:
             begun.stream.close()
-
-
-def _in_words(error: MailkeepError) -> str:
-    return error_of(failure_of(error)).message

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from appliance.errors import MailkeepError, UnavailableError
-from appliance.framing import error_of, failure_of
+from appliance.framing import in_words
 from appliance.language import _, later, ngettext
 from appliance.sources.base import Account, Check, Failed, Folder, Memory
 from appliance.sources.graph import deleting
@@ -82,11 +82,6 @@ def _of_person(person: Person) -> Token:
             until=f"{datetime.fromtimestamp(code.until).astimezone():%H:%M %Z}",
         ) from error
     return person.token
-
-
-def in_words(error: MailkeepError) -> str:
-    """An error's sentence, in the language in use."""
-    return error_of(failure_of(error)).message
 
 
 def _mailbox(ways: Ways, session: GraphSession, account: Account, *, first: bool) -> Iterator[Check]:
