@@ -12,7 +12,10 @@ from typing import Any
 
 import pytest
 
+from appliance.mail.places import IMPORTS_MAILBOX
 from appliance.services import api
+from appliance.services.collector import asking
+from appliance.services.paths import Paths
 from tests.dovecot import MASTER, MASTER_PASSWORD, Dovecot, running
 from tests.faults.proof import await_idle
 from tests.product import Product
@@ -93,17 +96,18 @@ def test_a_locked_archive_goes_on_fetching_where_it_has_the_service_key(tmp_path
     product = Product.create(tmp_path / "data", passphrase="a passphrase for these tests")
     with product.serving():
         with_people(product)
-        add(product, server, "--every", "60s")
+        add(product, server)
         product.run("service-key", "write")
         assert product.attempt("profile", "run", "office").returncode == 0
         product.run("lock")
         server.save(BEN, "INBOX", letter("night"))
-        deadline = time.monotonic() + 150
-        volumes = product.data / "volumes" / (bytes(15) + b"\x01").hex()
+        volumes = product.data / "volumes" / IMPORTS_MAILBOX.hex()
         before = sum(file.stat().st_size for file in volumes.glob("*.mkv"))
+        asking.ask(Paths(product.data), "begin", int, profile="office")  # as its schedule does
+        deadline = time.monotonic() + SECONDS
         while sum(file.stat().st_size for file in volumes.glob("*.mkv")) == before:
             assert time.monotonic() < deadline, "nothing was fetched while the archive was locked"
-            time.sleep(0.5)
+            time.sleep(0.2)
         product.attempt("unlock", "--passphrase-stdin", said=f"{product.passphrase}\n")
         await_idle(product)
         assert total(product, "subject:night", BEN) == 1
@@ -122,7 +126,7 @@ def test_what_is_old_is_deleted_there_only_if_its_copy_can_be_read_back(tmp_path
         listed = product.run("profile", "deletions", "office")
         assert listed["count"] == 6
         product.call("profiles", tuple[api.ProfileInfo, ...])
-        [volume] = (product.data / "volumes" / (bytes(15) + b"\x01").hex()).glob("s0-*.mkv")
+        [volume] = (product.data / "volumes" / IMPORTS_MAILBOX.hex()).glob("s0-*.mkv")
         with volume.open("r+b") as file:  # the first message's bytes rot
             file.seek(1280 + 24 + 68 + 200)
             rotten = bytes(255 - octet for octet in file.read(8))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -131,7 +131,10 @@ def test_processes_of_another_folder_are_not_listed(tmp_path: Path) -> None:
         subprocess.Popen([sys.executable, "-c", pause, "serve", "--data", str(place)]) for place in (mine, other)
     ] + [subprocess.Popen([sys.executable, "-c", pause, "serve", "--data", "mine"], cwd=tmp_path)]
     try:
-        os.sched_yield()
+        # Popen returns while the kernel is still at exec: a process has no arguments for a moment then (proc(5)).
+        deadline = time.monotonic() + 10
+        while not all(Path(f"/proc/{child.pid}/cmdline").read_bytes().endswith(b"\0") for child in children):
+            assert time.monotonic() < deadline
         found = processes.of(mine)
         assert {one.pid for one in found} == {children[0].pid, children[2].pid}
         assert {one.part for one in found} == {"supervisor"}
