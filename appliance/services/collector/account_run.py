@@ -29,7 +29,8 @@ log = logging.getLogger(__name__)
 AT_A_TIME: Final = 100
 """Messages that become durable together."""
 PAUSES: Final = (2.0, 10.0, 60.0)
-"""Seconds before an account that does not answer is opened anew, when nothing came in between."""
+"""Seconds before an account that does not answer is opened anew, when nothing came in between. One that was never
+opened is tried once more only: somebody may be waiting, and the next run comes."""
 LONGEST_PATIENCE: Final = 1800.0
 """Seconds that a source is waited for while nothing comes of it; the next run tries again."""
 TELL_SECONDS: Final = 1.0
@@ -138,10 +139,12 @@ class AccountRun:
     def _with_patience(self) -> None:
         """Open the account, anew after each error, until several tries in a row came to nothing."""
         tries, waited = 0, 0.0
+        pauses: Sequence[float] = PAUSES[:1]
         while True:
             before = self._counts.seen, len(self._finished)
             try:
                 with self._task.source.open(self._chosen.account) as session:
+                    pauses = PAUSES
                     self._folders(session)
                 return
             except _DeniedError:
@@ -151,10 +154,10 @@ class AccountRun:
                     tries, waited = 0, 0.0
                 if isinstance(error, ThrottledError):
                     pause = error.seconds
-                elif tries == len(PAUSES):
+                elif tries == len(pauses):
                     raise
                 else:
-                    pause = 0.0 if isinstance(error, CursorLostError) and not tries else PAUSES[tries]
+                    pause = 0.0 if isinstance(error, CursorLostError) and not tries else pauses[tries]
                     tries += 1
                 waited += pause
                 if waited > LONGEST_PATIENCE:

@@ -175,6 +175,21 @@ def test_trouble_that_stays_ends_the_run_with_its_words(bench: Bench, source: Sc
     assert len(source.trouble) == 96
 
 
+def test_who_was_never_there_is_not_waited_for_long(
+    bench: Bench, source: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[Account] = []
+
+    def refuse(account: Account) -> Scripted:
+        opened.append(account)
+        raise UnavailableError("The name is not known.")
+
+    monkeypatch.setattr(source, "open", refuse)
+    with bench.running(opener=opener(source)):
+        assert bench.run("all").words == "anna: The name is not known."
+    assert len(opened) == 2
+
+
 def test_a_mistake_in_a_source_is_one_accounts_failure(bench: Bench, source: Scripted) -> None:
     source.trouble = [KeyError("a mistake of ours")]
     with bench.running(opener=opener(source)):
