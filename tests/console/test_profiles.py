@@ -8,10 +8,11 @@ import msgspec
 import pytest
 from textual.pilot import Pilot
 
+from appliance.language import LANGUAGES, use
 from appliance.services import api
 from tests.console.conftest import Snap
 from tests.console.fake_box import NOW, FakeBox
-from tests.console.test_console import press, run, shown, type_text
+from tests.console.test_console import PLAIN, press, run, shown, type_text
 from tui.app import Console
 
 pytestmark = pytest.mark.console
@@ -52,6 +53,17 @@ def test_profiles(snap: Snap, plain: bool) -> None:
 @pytest.mark.parametrize("plain", [True, False], ids=["plain", "rich"])
 def test_history(snap: Snap, plain: bool) -> None:
     snap("2", "o", "h", plain=plain, box=box())
+
+
+@pytest.mark.parametrize("code", LANGUAGES)
+def test_the_keys_fit_a_bare_screen_in_each_language(code: str) -> None:
+    use(code)
+
+    async def using(pilot: Pilot[None], app: Console) -> None:
+        await press(pilot, "2", "o")
+        assert max(one.region.right for one in app.screen.query("FooterKey")) <= PLAIN[0]
+
+    run(using, box=box())
 
 
 def test_none_yet(snap: Snap) -> None:

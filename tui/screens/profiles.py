@@ -32,11 +32,11 @@ class Profiles(FactsPlace[api.ProfileInfo]):
     BINDINGS: ClassVar[list[BindingType]] = [
         key("n", "new", "New", shown="N"),
         key("r", "run", "Run", shown="R"),
-        key("s", "stop", "Stop", shown="S"),
+        key("s", "stop", "Halt", shown="S"),
         key("p", "pause", "Pause", shown="P"),
         key("t", "test", "Test", shown="T"),
-        key("h", "history", "History", shown="H"),
-        key("d", "remove", "Remove", shown="D"),
+        key("h", "history", "Runs", shown="H"),
+        key("d", "remove", "Delete", shown="D"),
         key("escape", "go('mailboxes')", "Mailboxes", show=False),
     ]
 
