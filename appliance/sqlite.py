@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, ExceptionContext, create_engine, event, text
+from sqlalchemy import Connection, Engine, ExceptionContext, MetaData, create_engine, event, text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import QueuePool
 
@@ -62,6 +62,37 @@ def durable(engine: Engine) -> Iterator[Connection]:
                 yield connection
         finally:
             connection.exec_driver_sql("PRAGMA synchronous=NORMAL")
+
+
+@contextmanager
+def changing(engine: Engine) -> Iterator[Connection]:
+    """A transaction that reads what it changes: other processes wait from its beginning."""
+    with engine.begin() as connection:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        yield connection
+
+
+def make_tables(engine: Engine, tables: MetaData) -> None:
+    """Make those that are missing, in a database that several processes may be the first to open: one looks what there
+    is only when the other has made it. Closes the engine where that fails."""
+    try:
+        with changing(engine) as connection:
+            tables.create_all(connection)
+    except BaseException:
+        engine.dispose()
+        raise
+
+
+def open_or_begin_anew(path: Path, opened: Callable[[], Engine], told: Callable[[], object]) -> Engine:
+    """What ``opened`` opens; a database that is damaged, and no part of the archive, gives way to a new one, of which
+    ``told`` is called. Raises StorageError, UnavailableError."""
+    try:
+        return opened()
+    except DamageError:
+        told()
+        for suffix in ("", "-wal", "-shm"):
+            path.with_name(path.name + suffix).unlink(missing_ok=True)
+        return opened()
 
 
 def error_in_words(error: BaseException | None, name: str) -> MailkeepError | None:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+from appliance.checks import Check
 from appliance.services import api
 from appliance.services.collector.ledger import AccountFigures, Ledger
 from appliance.services.collector.told import CollectorKeys, Told, read_told
 from appliance.services.profiles.managing import Profiles
 from tests.scratch import ScratchArchive
 
-CHECKS: tuple[api.ProfileCheck, ...] = (
-    api.ProfileCheck("connection", "ok", "The server answers, encrypted."),
-    api.ProfileCheck("accounts", "ok", "1 account is archived."),
+CHECKS: tuple[Check, ...] = (
+    Check("connection", "ok", "The server answers, encrypted."),
+    Check("accounts", "ok", "1 account is archived."),
 )
 DELETIONS = api.ProfileDeletions(3, 4096, (api.ProfileDeletion("anna", "INBOX", "7", 1_600_000_000, 1024),))
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import click
 
+from appliance.checks import Check
 from appliance.cli.following import follow
 from appliance.cli.options import given, read_options
 from appliance.cli.output import describe, errors_in_words, moment, say, table, tested, with_json
@@ -129,7 +130,7 @@ def directory_kinds() -> None:
 def directory_test(state: State, name: str, as_json: bool) -> None:
     """Try everything that a synchronisation needs, and change nothing. Exit code 0 only if all is well."""
     with state.box() as box:
-        found = box.call("directory_test", tuple[api.DirectoryCheck, ...], name=name)
+        found = box.call("directory_test", tuple[Check, ...], name=name)
     tested(found, as_json)
 
 

@@ -7,35 +7,17 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from functools import wraps
-from typing import Any, ParamSpec, Protocol, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import click
 import msgspec
 
+from appliance.checks import Check
 from appliance.errors import MailkeepError
 from appliance.fields import Field
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-
-class Check(Protocol):
-    """One thing that a test looked at."""
-
-    @property
-    def what(self) -> str:
-        """In a word or two."""
-        ...
-
-    @property
-    def state(self) -> str:
-        """ok, warning or problem."""
-        ...
-
-    @property
-    def text(self) -> str:
-        """In a sentence."""
-        ...
 
 
 def with_json(function: Callable[..., T]) -> Callable[..., T]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from appliance.checks import Check
 from appliance.cli.options import Size, Span, given, read_options, spelled
 from appliance.cli.output import describe, errors_in_words, moment, say, table, tested, with_json
 from appliance.cli.profile_runs import flat, history, run, stop
@@ -177,7 +178,7 @@ def profile_kinds() -> None:
 def profile_test(state: State, name: str, as_json: bool) -> None:
     """Try everything that a run needs, and fetch nothing. Exit code 0 only if all is well."""
     with state.box() as box:
-        found = box.call("profile_test", tuple[api.ProfileCheck, ...], name=name)
+        found = box.call("profile_test", tuple[Check, ...], name=name)
     tested(found, as_json)
 
 

@@ -11,6 +11,7 @@ from typing import Literal, Protocol, runtime_checkable
 
 import msgspec
 
+from appliance.checks import Check
 from appliance.fields import Field
 
 Kind = Literal["user", "shared"]
@@ -56,15 +57,6 @@ class Listing(msgspec.Struct, frozen=True):
     people: tuple[Person, ...]
     left_out: tuple[LeftOut, ...] = ()
     excluded: int = 0
-
-
-class Check(msgspec.Struct, frozen=True):
-    """One thing that a test looked at: ``what`` in a word or two, ``text`` in a sentence; where it is not well, the
-    sentence says what to do."""
-
-    what: str
-    state: Literal["ok", "warning", "problem"]
-    text: str
 
 
 class Directory(Protocol):

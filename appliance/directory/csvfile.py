@@ -7,7 +7,8 @@ import io
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from appliance.directory.base import Check, DirectoryKind, LeftOut, Listing, Person, Progress
+from appliance.checks import Check
+from appliance.directory.base import DirectoryKind, LeftOut, Listing, Person, Progress
 from appliance.errors import UsageError
 from appliance.fields import Field
 from appliance.framing import in_words

@@ -18,7 +18,8 @@ from typing import Final
 
 import msgspec
 
-from appliance.directory.base import Check, LeftOut, Listing, Person, Progress
+from appliance.checks import Check
+from appliance.directory.base import LeftOut, Listing, Person, Progress
 from appliance.directory.trying import clock, problem, tried
 from appliance.errors import MailkeepError, RemoteDeniedError, UnavailableError, UsageError
 from appliance.language import _, later, ngettext

@@ -19,7 +19,8 @@ from urllib.parse import quote
 
 import msgspec
 
-from appliance.directory.base import Check, LeftOut, Listing, Person, Progress, State
+from appliance.checks import Check
+from appliance.directory.base import LeftOut, Listing, Person, Progress, State
 from appliance.directory.google import MEMBERS, USERS
 from appliance.directory.trying import clock, problem, tried
 from appliance.errors import MailkeepError, RemoteDeniedError, UnavailableError, UsageError

@@ -14,8 +14,9 @@ from typing import Final
 
 from sansldap import FilterAnd, FilterEquality, FilterExtensibleMatch, FilterPresent, LDAPFilter, SearchScope
 
+from appliance.checks import Check
 from appliance.directory import ldap_entries, ldap_tls
-from appliance.directory.base import Check, LeftOut, Listing, Person, Progress
+from appliance.directory.base import LeftOut, Listing, Person, Progress
 from appliance.directory.ldap_connection import (
     Connection,
     Entry,

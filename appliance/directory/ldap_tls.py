@@ -9,7 +9,7 @@ from typing import Final
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
-from appliance.directory.base import Check
+from appliance.checks import Check
 from appliance.directory.ldap_connection import Connection, Limits, UntrustedError
 from appliance.directory.ldap_options import Server
 from appliance.errors import MailkeepError

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
-from appliance.directory.base import Check
+from appliance.checks import Check
 from appliance.errors import MailkeepError, UnavailableError
 from appliance.framing import in_words
 from appliance.language import _

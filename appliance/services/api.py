@@ -771,14 +771,6 @@ class DirectoryInfo(msgspec.Struct, frozen=True, kw_only=True):
     result: DirectoryCounts | None
 
 
-class DirectoryCheck(msgspec.Struct, frozen=True):
-    """One thing that a test of a directory looked at."""
-
-    what: str
-    state: Literal["ok", "warning", "problem"]
-    text: str
-
-
 class DirectoryStep(msgspec.Struct, frozen=True):
     """What became of one entry, or would become of it."""
 
@@ -906,14 +898,6 @@ class ProfileDeletions(msgspec.Struct, frozen=True):
     count: int
     bytes: int
     items: tuple[ProfileDeletion, ...]
-
-
-class ProfileCheck(msgspec.Struct, frozen=True):
-    """One thing that a test of a profile looked at."""
-
-    what: str
-    state: Literal["ok", "warning", "problem"]
-    text: str
 
 
 class ProfileBegun(msgspec.Struct, frozen=True, kw_only=True):

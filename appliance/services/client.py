@@ -14,6 +14,7 @@ from typing import Any, Literal, TypedDict, TypeVar, Unpack
 import msgspec
 
 from appliance import decoding
+from appliance.checks import Check
 from appliance.errors import UnavailableError
 from appliance.services import api
 from appliance.services.wire import LARGEST_FRAME, LENGTH, Call, Reply, error_of, pack
@@ -481,9 +482,9 @@ class ArchiveClient:
         """Take nothing from there any more."""
         await self._call("directory_remove", None, token, name=name)
 
-    async def directory_test(self, token: str, *, name: str) -> tuple[api.DirectoryCheck, ...]:
+    async def directory_test(self, token: str, *, name: str) -> tuple[Check, ...]:
         """Try everything that a synchronisation needs."""
-        return await self._call("directory_test", tuple[api.DirectoryCheck, ...], token, name=name)
+        return await self._call("directory_test", tuple[Check, ...], token, name=name)
 
     async def directory_sync_begin(self, token: str, *, name: str, dry_run: bool, confirmed: bool) -> api.JobInfo:
         """Begin to make users as they are there; with ``dry_run`` only to find out what that would change."""
@@ -515,9 +516,9 @@ class ArchiveClient:
         """Fetch nothing by it any more; what was fetched stays."""
         await self._call("profile_remove", None, token, name=name)
 
-    async def profile_test(self, token: str, *, name: str) -> tuple[api.ProfileCheck, ...]:
+    async def profile_test(self, token: str, *, name: str) -> tuple[Check, ...]:
         """Try everything that a run needs, and fetch nothing."""
-        return await self._call("profile_test", tuple[api.ProfileCheck, ...], token, name=name)
+        return await self._call("profile_test", tuple[Check, ...], token, name=name)
 
     async def profile_deletions(self, token: str, *, name: str) -> api.ProfileDeletions:
         """What the profile's rule would have deleted at the source if it ran now; nothing is."""

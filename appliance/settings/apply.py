@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from functools import singledispatch
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
@@ -15,6 +16,9 @@ from appliance.mail.published import ALL_OF
 from appliance.settings import events, tables
 from appliance.settings.addresses import Holding, first_moment
 from appliance.settings.columns import lookup
+
+_Named = TypeVar("_Named", tables.Remote, tables.Directory, tables.Profile)
+"""What is set up outside, under a name."""
 
 
 class Context:
@@ -246,13 +250,21 @@ def _(event: events.CertificateSet, context: Context) -> tuple[str, str, str]:
 
 @_apply.register
 def _(event: events.RemotePut, context: Context) -> tuple[str, str, str]:
-    row = context.database.get(tables.Remote, event.name)
-    action = "remote.change" if row else "remote.add"
+    action = f"remote.{_put(tables.Remote, event, context)}"
+    return action, " ".join(_remote_told(event)), ""
+
+
+def _put(
+    table: type[_Named], event: events.RemotePut | events.DirectoryPut | events.ProfilePut, context: Context
+) -> str:
+    """The row of that name holds the event: "add" where there was none before, else "change"."""
+    row = context.database.get(table, event.name)
+    found = "change" if row else "add"
     if row is None:
-        row = tables.Remote(name=event.name)
+        row = table(name=event.name)
         context.database.add(row)
     row.put = msgspec.json.encode(event).decode()
-    return action, " ".join(_remote_told(event)), ""
+    return found
 
 
 def _remote_told(event: events.RemotePut) -> Iterator[str]:
@@ -292,12 +304,7 @@ def _(event: events.ReplicationSet, context: Context) -> tuple[str, str, str]:
 
 @_apply.register
 def _(event: events.DirectoryPut, context: Context) -> tuple[str, str, str]:
-    row = context.database.get(tables.Directory, event.name)
-    action = "directory.change" if row else "directory.add"
-    if row is None:
-        row = tables.Directory(name=event.name)
-        context.database.add(row)
-    row.put = msgspec.json.encode(event).decode()
+    action = f"directory.{_put(tables.Directory, event, context)}"
     told = [event.name, event.kind, f"interval={event.interval}-seconds"]
     if host := _host(event.options.get("url", "")):
         told.append(f"url={host}")
@@ -336,12 +343,7 @@ def _(event: events.DirectorySynchronised, context: Context) -> tuple[str, str, 
 
 @_apply.register
 def _(event: events.ProfilePut, context: Context) -> tuple[str, str, str]:
-    row = context.database.get(tables.Profile, event.name)
-    action = "profile.change" if row else "profile.add"
-    if row is None:
-        row = tables.Profile(name=event.name)
-        context.database.add(row)
-    row.put = msgspec.json.encode(event).decode()
+    action = f"profile.{_put(tables.Profile, event, context)}"
     return action, " ".join(_profile_told(event)), ""
 
 

@@ -19,10 +19,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from types import TracebackType
-from typing import Literal, Protocol, Self
+from typing import Protocol, Self
 
 import msgspec
 
+from appliance.checks import Check
 from appliance.errors import MailkeepError
 from appliance.fields import Field
 from appliance.mail.folders import Role
@@ -103,15 +104,6 @@ class Failed(msgspec.Struct, frozen=True):
     why: str
     gone: bool = False
     """It is no longer there: somebody deleted or moved it meanwhile."""
-
-
-class Check(msgspec.Struct, frozen=True):
-    """One thing that a test looked at: ``what`` in a word or two, ``text`` in a sentence; where it is not well, the
-    sentence says what to do."""
-
-    what: str
-    state: Literal["ok", "warning", "problem"]
-    text: str
 
 
 class SourceKind(msgspec.Struct, frozen=True):

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 from textual.pilot import Pilot
 
+from appliance.checks import Check
 from appliance.language import LANGUAGES, use
 from appliance.services import api
 from tests.console.conftest import Snap
@@ -86,7 +87,7 @@ def test_one_is_run_stopped_paused_and_resumed() -> None:
 
 
 def test_a_test_shows_what_it_looked_at() -> None:
-    checks = tuple(api.ProfileCheck(*one) for one in (("connection", "ok", "Yes."), ("sign-in", "problem", "No.")))
+    checks = tuple(Check(*one) for one in (("connection", "ok", "Yes."), ("sign-in", "problem", "No.")))
     fake = box(profile_test=checks)
 
     async def using(pilot: Pilot[None], app: Console) -> None:

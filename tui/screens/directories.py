@@ -9,6 +9,7 @@ from typing import ClassVar
 from textual.binding import BindingType
 from textual.widget import Widget
 
+from appliance.checks import Check
 from appliance.directory.base import DirectoryKind
 from appliance.directory.kinds import KINDS
 from appliance.framing import words_of
@@ -152,7 +153,7 @@ class Directories(FactsPlace[api.DirectoryInfo]):
         if one is None:
             return
         self.say(_("“{name}” is asked …").format(name=one.name))
-        checks = await self.app.box.call("directory_test", tuple[api.DirectoryCheck, ...], name=one.name)
+        checks = await self.app.box.call("directory_test", tuple[Check, ...], name=one.name)
         bad = any(check.state == "problem" for check in checks)
         self.say(_("The test did not go well.") if bad else _("The test went well."), "bad" if bad else "good")
         kinds = {"ok": "good", "warning": "warn", "problem": "bad"}

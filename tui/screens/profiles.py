@@ -8,6 +8,7 @@ from typing import ClassVar
 from textual.binding import BindingType
 from textual.widget import Widget
 
+from appliance.checks import Check
 from appliance.language import _
 from appliance.services import api
 from appliance.services.profiles.pace import pace
@@ -157,7 +158,7 @@ class Profiles(FactsPlace[api.ProfileInfo]):
         if one is None:
             return
         self.say(_("“{name}” is tried …").format(name=one.name))
-        checks = await self.app.box.call("profile_test", tuple[api.ProfileCheck, ...], name=one.name)
+        checks = await self.app.box.call("profile_test", tuple[Check, ...], name=one.name)
         bad = any(check.state == "problem" for check in checks)
         self.say(_("The test did not go well.") if bad else _("The test went well."), "bad" if bad else "good")
         kinds = {"ok": "good", "warning": "warn", "problem": "bad"}

@@ -11,6 +11,7 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath, FromQuery
 from litestar.response import Redirect
 
+from appliance.checks import Check
 from appliance.directory.base import DirectoryKind
 from appliance.directory.kinds import KINDS, kind
 from appliance.errors import ConflictError, MailkeepError, NotFoundError, UsageError
@@ -191,7 +192,7 @@ def _titles() -> dict[str, str]:
 
 async def _directory_page(
     request: Request[Any, Any, Any], visit: Visit, name: str, job: str = "",
-    checks: tuple[api.DirectoryCheck, ...] = (),
+    checks: tuple[Check, ...] = (),
 ) -> Response[Any]:  # fmt: skip
     found = await _find(visit, name)
     run, done = await _run(visit, job)

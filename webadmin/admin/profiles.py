@@ -11,6 +11,7 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath, FromQuery
 from litestar.response import Redirect
 
+from appliance.checks import Check
 from appliance.errors import ConflictError, NotFoundError
 from appliance.services import api
 from appliance.services.profiles.pace import Pace, pace
@@ -169,7 +170,7 @@ async def find_profile(visit: Visit, name: str) -> api.ProfileInfo:
 
 
 async def _profile_page(
-    request: Request[Any, Any, Any], visit: Visit, name: str, job: str = "", checks: tuple[api.ProfileCheck, ...] = (),
+    request: Request[Any, Any, Any], visit: Visit, name: str, job: str = "", checks: tuple[Check, ...] = (),
 ) -> Response[Any]:  # fmt: skip
     shown = _shown(await find_profile(visit, name))
     labels = {field.key: field.label for one in KINDS if one.kind == shown.profile.kind for field in one.fields}

@@ -263,16 +263,14 @@ class AccountRun:
                 batch.vanished.append(item.id)
             else:
                 batch.dealt.append(Known(FAILED, item))
-                batch.failures.append(("/".join(folder.path), item.id, got.why))
+                batch.failures.append((self._folder, item.id, got.why))
             return
         mail = self._mail(got)
         if mail is None:
             batch.dealt.append(Known(REFUSED, item))
         elif not mail.size:
             batch.dealt.append(Known(FAILED, item))
-            batch.failures.append(
-                ("/".join(folder.path), item.id, _("The source gave a message without a single byte."))
-            )
+            batch.failures.append((self._folder, item.id, _("The source gave a message without a single byte.")))
         else:
             batch.arrived.append(Arrived(item, mail, tuple(choosing.places(folder, item))))
             batch.held += min(mail.size, self._task.held)

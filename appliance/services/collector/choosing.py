@@ -114,14 +114,19 @@ def _within(wanted: str, texts: Iterable[str]) -> bool:
     return not wanted or any(wanted.casefold() in text.casefold() for text in texts)
 
 
+def day_of(text: str) -> date:
+    """The day that a profile means. Raises UsageError for text that is none (ISO 8601)."""
+    try:
+        return date.fromisoformat(text)
+    except ValueError as error:
+        raise UsageError(later("“{text}” is no date such as 2026-01-31."), text=text) from error
+
+
 def _moment(text: str) -> int:
     """The beginning of a day (UTC) in microseconds; 0 for none."""
     if not text:
         return 0
-    try:
-        day = date.fromisoformat(text)
-    except ValueError as error:
-        raise UsageError(later("“{text}” is no date such as 2026-01-31."), text=text) from error
+    day = day_of(text)
     return int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()) * 1_000_000
 
 

@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Final, Protocol
 
+from appliance.checks import Check
 from appliance.errors import DiskFullError, MailkeepError, NotFoundError, StorageError, UnavailableError, UsageError
 from appliance.files import FILES, Files
 from appliance.framing import in_words
@@ -159,25 +160,24 @@ class Collecting:
         elif self.ledger.claim(id) is not None:
             self.ledger.end(id, "stopped", _stopped())
 
-    def test(self, profile: ProfilePut) -> Iterator[api.ProfileCheck]:
+    def test(self, profile: ProfilePut) -> Iterator[Check]:
         """Try everything that a run of this profile needs, and change nothing."""
         try:
             source = self._source(profile)
             told = self._all_told()
             chosen = choosing.accounts(profile, tuple(source.accounts()), told.people)
         except MailkeepError as error:
-            yield api.ProfileCheck(_("settings"), "problem", in_words(error))
+            yield Check(_("settings"), "problem", in_words(error))
             return
         usable = [one.account for one in chosen if one.archive]
-        for one in source.check(usable[:MOST_TESTED]):
-            yield api.ProfileCheck(one.what, one.state, one.text)
+        yield from source.check(usable[:MOST_TESTED])
         for left_out in [one for one in chosen if not one.archive][:MOST_TESTED]:
-            yield api.ProfileCheck(left_out.account.id, "warning", left_out.why)
+            yield Check(left_out.account.id, "warning", left_out.why)
         if not usable:
-            yield api.ProfileCheck(_("accounts"), "problem", _nobody())
+            yield Check(_("accounts"), "problem", _nobody())
         else:
             text = ngettext("{count} account is archived.", "{count} accounts are archived.", len(usable))
-            yield api.ProfileCheck(_("accounts"), "ok", text.format(count=len(usable)))
+            yield Check(_("accounts"), "ok", text.format(count=len(usable)))
 
     def deletions(self, profile: str) -> api.ProfileDeletions:
         """What a run's deletion rule would apply to now. Raises NotFoundError."""

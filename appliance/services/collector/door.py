@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from appliance.checks import Check
 from appliance.services import api
 from appliance.services.collector.collecting import Collecting
 from appliance.settings.events import ProfilePut
@@ -32,6 +33,6 @@ class Desk:
         """What a run would delete at the source."""
         return self._collecting.deletions(profile)
 
-    def test(self, *, profile: ProfilePut) -> tuple[api.ProfileCheck, ...]:
+    def test(self, *, profile: ProfilePut) -> tuple[Check, ...]:
         """Try a profile, whether it is set up already or not."""
         return tuple(self._collecting.test(profile))

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -35,12 +35,12 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.sqlite import insert as upsert
 
-from appliance.errors import DamageError, NotFoundError
+from appliance.errors import NotFoundError
 from appliance.files import FILES
 from appliance.services import api
 from appliance.services.collector.told import CollectorKeys
 from appliance.settings.columns import EncryptedText, bind_cipher
-from appliance.sqlite import open_database
+from appliance.sqlite import changing, make_tables, open_database, open_or_begin_anew
 
 log = logging.getLogger(__name__)
 
@@ -201,25 +201,19 @@ class Ledger:
         """Raises StorageError, UnavailableError. A damaged file gives way to a new one."""
         self._clock = clock
         self.keys = keys
-        try:
-            self.engine = _open(path, keys)
-        except DamageError:
-            log.warning("%s was damaged; what it knew is found out anew", path.name)
-            for suffix in ("", "-wal", "-shm"):
-                with suppress(FileNotFoundError):
-                    path.with_name(path.name + suffix).unlink()
-            self.engine = _open(path, keys)
+        self.engine = open_or_begin_anew(
+            path,
+            lambda: _open(path, keys),
+            lambda: log.warning("%s was damaged; what it knew is found out anew", path.name),
+        )
 
     def close(self) -> None:
         """Close all connections."""
         self.engine.dispose()
 
-    @contextmanager
-    def changing(self) -> Iterator[Connection]:
+    def changing(self) -> AbstractContextManager[Connection]:
         """A transaction that reads what it changes: others wait from its beginning."""
-        with self.engine.begin() as connection:
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
-            yield connection
+        return changing(self.engine)
 
     # -- runs -------------------------------------------------------------------------------------------------
 
@@ -412,14 +406,7 @@ def _open(path: Path, keys: CollectorKeys) -> Engine:
         FILES.close(FILES.create(path))
     engine = open_database(path, readers=40)
     bind_cipher(engine, keys.sealing)
-    try:
-        with engine.begin() as connection:
-            # Archiver and collector may both be the first: one looks what there is only when the other has made it.
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
-            metadata.create_all(connection)
-    except BaseException:
-        engine.dispose()
-        raise
+    make_tables(engine, metadata)
     return engine
 
 

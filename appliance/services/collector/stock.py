@@ -15,7 +15,19 @@ from hashlib import sha256
 from typing import Any, Final, TypeVar
 
 import msgspec
-from sqlalchemy import Connection, Row, Table, bindparam, delete, func, insert, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    Table,
+    bindparam,
+    delete,
+    func,
+    insert,
+    select,
+    update,
+)
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from appliance.services import api
@@ -67,13 +79,8 @@ class Stock:
 
     def records_of(self, contents: Collection[bytes]) -> dict[bytes, bytes]:
         """The records of those of the contents that are archived, or intended to be."""
-        found: dict[bytes, bytes] = {}
-        with self._ledger.engine.connect() as connection:
-            for part in _slices(list(contents)):
-                table = t.content_table
-                rows = connection.execute(select(table.c.content, table.c.record).where(table.c.content.in_(part)))
-                found |= {row.content: row.record for row in rows}
-        return found
+        table = t.content_table
+        return {row.content: row.record for row in self._rows(select(table), table.c.content, contents)}
 
     def intend(self, records: Mapping[bytes, bytes]) -> None:
         """On disk on return: these contents are about to be written under these record ids."""
@@ -112,13 +119,7 @@ class Stock:
 
     def placed(self, keys: Collection[bytes]) -> frozenset[bytes]:
         """Those of the places that are in the log."""
-        found: set[bytes] = set()
-        with self._ledger.engine.connect() as connection:
-            for part in _slices(list(keys)):
-                found |= set(
-                    connection.execute(select(t.place_table.c.key).where(t.place_table.c.key.in_(part))).scalars()
-                )
-        return frozenset(found)
+        return frozenset(row.key for row in self._rows(select(t.place_table), t.place_table.c.key, keys))
 
     # -- accounts and folders ---------------------------------------------------------------------------------
 
@@ -133,13 +134,16 @@ class Stock:
 
         ``rules`` are the profile's: where they are others than before, what they refused is filtered out for now.
         """
-        keys, key = {self._hash(folder.id): folder.id for folder in folders}, self._hash(rules)
+        keys, key = {self._hash(folder.id): folder for folder in folders}, self._hash(rules)
         table, mine = t.folder_table, t.folder_table.c.account == account
         with self._ledger.changing() as connection:
             there = set(connection.execute(select(table.c.key).where(mine)).scalars())
-            new = {self._hash(one.id): {"account": account, "path": "/".join(one.path)} for one in folders}
-            if rows := [{"key": key_, **values} for key_, values in new.items() if key_ not in there]:
-                connection.execute(insert(table), rows)
+            if new := [
+                {"account": account, "key": one, "path": "/".join(folder.path)}
+                for one, folder in keys.items()
+                if one not in there
+            ]:
+                connection.execute(insert(table), new)
             others = select(table.c.n).where(mine, table.c.filter != key)
             refused = update(t.item_table).where(t.item_table.c.folder.in_(others), t.item_table.c.state == REFUSED)
             connection.execute(refused.values(state=FILTERED))
@@ -147,7 +151,7 @@ class Stock:
             waiting = t.item_table.c.folder.in_(select(table.c.n).where(mine)) & (t.item_table.c.state != STORED)
             some = set(connection.execute(select(t.item_table.c.folder).distinct().where(waiting)).scalars())
             found = connection.execute(select(table.c.n, table.c.key, table.c.cursor).where(mine)).all()
-        return {keys[row.key]: Standing(row.n, row.cursor, row.n in some) for row in found if row.key in keys}
+        return {keys[row.key].id: Standing(row.n, row.cursor, row.n in some) for row in found if row.key in keys}
 
     def begin_anew(self, folder: int) -> None:
         """The source has numbered the folder's messages anew: what was known of them means nothing any more."""
@@ -159,27 +163,14 @@ class Stock:
 
     def known(self, folder: int, ids: Collection[str]) -> dict[str, Known]:
         """What became of these messages; those of which nothing is known are left out."""
-        found: dict[str, Known] = {}
-        with self._ledger.engine.connect() as connection:
-            for part in _slices(list(ids)):
-                rows = connection.execute(
-                    select(t.item_table).where(t.item_table.c.folder == folder, t.item_table.c.id.in_(part))
-                )
-                found |= {row.id: _known(row) for row in rows}
-        return found
+        mine = select(t.item_table).where(t.item_table.c.folder == folder)
+        return {row.id: _known(row) for row in self._rows(mine, t.item_table.c.id, ids)}
 
     def same(self, account: int, items: Iterable[Item]) -> dict[str, bytes]:
         """The records of those messages, by their ids, that the account has in another folder, too, as the source says,
         and that are archived."""
         keys = {self._same_key(account, one): one.id for one in items if one.same}
-        if not keys:
-            return {}
-        found: dict[str, bytes] = {}
-        with self._ledger.engine.connect() as connection:
-            for part in _slices(list(keys)):
-                rows = connection.execute(select(t.same_table).where(t.same_table.c.key.in_(part)))
-                found |= {keys[row.key]: row.record for row in rows}
-        return found
+        return {keys[row.key]: row.record for row in self._rows(select(t.same_table), t.same_table.c.key, keys)}
 
     def waiting(self, folder: int, run: int) -> Iterator[Sequence[Known]]:
         """The messages that were filtered out or failed before this run, some at a time; those that are dealt with
@@ -296,6 +287,14 @@ class Stock:
                 for name, path, id, received, octets in rows
             )
         return api.ProfileDeletions(count, size, found)
+
+    def _rows(self, wanted: Select[Any], column: ColumnElement[Any], values: Collection[Any]) -> Iterator[Row[Any]]:
+        """The rows in which the column has one of these values; the database is not asked for none."""
+        if not values:
+            return
+        with self._ledger.engine.connect() as connection:
+            for part in _slices(list(values)):
+                yield from connection.execute(wanted.where(column.in_(part)))
 
     def _number(self, table: Table, key: dict[str, object], **values: object) -> int:
         this = select(table.c.n).where(*(table.c[name] == value for name, value in key.items()))

@@ -8,7 +8,8 @@ from typing import Final
 
 import msgspec
 
-from appliance.directory.base import Check, Listing, SigningIn
+from appliance.checks import Check
+from appliance.directory.base import Listing, SigningIn
 from appliance.directory.kinds import open_directory
 from appliance.errors import UnavailableError, UsageError
 from appliance.language import _

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import func, select
 
+from appliance.checks import Check
 from appliance.directory.kinds import check_options, kind
 from appliance.errors import ConflictError, MailkeepError, NotFoundError, UsageError
 from appliance.language import later
@@ -127,11 +128,11 @@ class Directories:
         self._tries.pop(name, None)
         self._alarm(name, None)
 
-    def test(self, principal: Principal, *, name: str) -> tuple[api.DirectoryCheck, ...]:
+    def test(self, principal: Principal, *, name: str) -> tuple[Check, ...]:
         """Try everything that a synchronisation needs, and change nothing."""
         principal.require("admin")
         put = self._find(name).put
-        return tuple(api.DirectoryCheck(one.what, one.state, one.text) for one in errand.checks(put.kind, put.options))
+        return tuple(errand.checks(put.kind, put.options))
 
     # -- synchronising ----------------------------------------------------------------------------------------
 

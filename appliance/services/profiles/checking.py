@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import date
 from typing import Final
 
 import msgspec
@@ -13,6 +12,7 @@ from appliance.errors import UsageError
 from appliance.language import later
 from appliance.mail.folders import Selection
 from appliance.services.collector import schedule
+from appliance.services.collector.choosing import day_of
 from appliance.settings.events import ProfilePut
 from appliance.sources.kinds import check_options, kind
 
@@ -83,12 +83,7 @@ def _patterns(patterns: Iterable[str]) -> tuple[str, ...]:
 
 
 def _day(text: str) -> str:
-    if not text.strip():
-        return ""
-    try:
-        return date.fromisoformat(text.strip()).isoformat()
-    except ValueError as error:
-        raise UsageError(later("“{text}” is no date such as 2026-01-31."), text=text) from error
+    return day_of(text.strip()).isoformat() if text.strip() else ""
 
 
 def _check_messages(put: ProfilePut) -> None:

@@ -10,6 +10,7 @@ from typing import Any, Final, TypeVar, Unpack
 
 import msgspec
 
+from appliance.checks import Check
 from appliance.errors import ConflictError, NotFoundError, StorageError, UnavailableError, UsageError
 from appliance.keys.agent_client import AgentKeys
 from appliance.language import later
@@ -141,12 +142,12 @@ class Profiles:
 
     # -- what the collector does ------------------------------------------------------------------------------
 
-    def test(self, principal: Principal, *, name: str) -> tuple[api.ProfileCheck, ...]:
+    def test(self, principal: Principal, *, name: str) -> tuple[Check, ...]:
         """Try everything that a run needs, and fetch nothing. Raises NotFoundError, UnavailableError."""
         principal.require("admin")
         put = self._find(name)
         self._telling.keep_told()
-        return self._ask("test", tuple[api.ProfileCheck, ...], profile=put)
+        return self._ask("test", tuple[Check, ...], profile=put)
 
     def deletions(self, principal: Principal, *, name: str) -> api.ProfileDeletions:
         """What the profile's rule would have deleted at the source if it ran now; nothing is. Raises NotFoundError,

@@ -49,10 +49,11 @@ class Proving:
     def round(self) -> None:
         """Answer what is asked. Raises StorageError, UnavailableError from the ledger."""
         ledger = self._ledger()
-        if ledger is None or not any(one.delete_after_days for one in self._archive.settings.profiles()):
+        wanted = () if ledger is None else ledger.unproven(_AT_A_TIME)
+        if ledger is None or not wanted or not any(one.delete_after_days for one in self._archive.settings.profiles()):
             return
         key = self._archive.keyring.content_key(IMPORTS_MAILBOX)
-        for record, content in ledger.unproven(_AT_A_TIME):
+        for record, content in wanted:
             sound = self._is_sound(record, content, key)
             if sound is not None:
                 ledger.prove({record: sound})

@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -20,8 +20,8 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 
 from appliance import decoding
 from appliance.cloud.clock import not_ahead
-from appliance.errors import DamageError, NotFoundError
-from appliance.sqlite import open_database
+from appliance.errors import NotFoundError
+from appliance.sqlite import changing, make_tables, open_database, open_or_begin_anew
 
 log = logging.getLogger(__name__)
 
@@ -130,14 +130,11 @@ class History:
     def __init__(self, path: Path, *, clock: Callable[[], float] = time.time) -> None:
         """Raises StorageError, UnavailableError. A damaged file gives way to a new one."""
         self._clock = clock
-        try:
-            self._engine = _open(path)
-        except DamageError:
-            log.warning("%s was damaged; the history of replication begins anew", path.name)
-            for suffix in ("", "-wal", "-shm"):
-                with suppress(FileNotFoundError):
-                    path.with_name(path.name + suffix).unlink()
-            self._engine = _open(path)
+        self._engine = open_or_begin_anew(
+            path,
+            lambda: _open(path),
+            lambda: log.warning("%s was damaged; the history of replication begins anew", path.name),
+        )
 
     def close(self) -> None:
         """Close all connections."""
@@ -163,14 +160,14 @@ class History:
 
     def tell(self, id: int, line: str) -> None:
         """Write a line into a run's log."""
-        with self._changing() as connection:
+        with changing(self._engine) as connection:
             text = connection.execute(select(_run.c.lines).where(_run.c.id == id)).scalar()
             lines = [*json.loads(text or "[]"), line][-MOST_LINES:]
             connection.execute(update(_run).where(_run.c.id == id).values(lines=json.dumps(lines)))
 
     def end(self, id: int, state: State, words: str, count: int = 0) -> None:
         """Say how a run ended."""
-        with self._changing() as connection:
+        with changing(self._engine) as connection:
             done = update(_run).where(_run.c.id == id)
             connection.execute(done.values(state=state, words=words, bytes=count, ended=self._now()))
             run = _as_run(connection.execute(select(_run).where(_run.c.id == id)).one())
@@ -240,7 +237,7 @@ class History:
 
     def change(self, remote: str, how: Callable[[Standing], Standing]) -> None:
         """Say how far a remote is by what was known of it; nobody says anything else in between."""
-        with self._changing() as connection:
+        with changing(self._engine) as connection:
             before = _standing_in(connection, remote)
             after = how(before)
             if after == before:
@@ -280,27 +277,13 @@ class History:
         with self._engine.begin() as connection:
             connection.execute(delete(_note).where(_note.c.id <= upto))
 
-    @contextmanager
-    def _changing(self) -> Iterator[Connection]:
-        """A transaction that reads what it changes: other processes wait from its beginning."""
-        with self._engine.begin() as connection:
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
-            yield connection
-
     def _now(self) -> int:
         return int(self._clock() * 1_000_000)
 
 
 def _open(path: Path) -> Engine:
     engine = open_database(path)
-    try:
-        with engine.begin() as connection:
-            # Archiver and replicator may both be the first: one looks what there is only when the other has made it.
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
-            _metadata.create_all(connection)
-    except BaseException:
-        engine.dispose()
-        raise
+    make_tables(engine, _metadata)
     path.chmod(0o640)
     return engine
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from appliance.checks import Check
 from appliance.errors import MailkeepError, UnavailableError
 from appliance.framing import in_words
 from appliance.language import _, ngettext
-from appliance.sources.base import Account, Check, Failed, Folder
+from appliance.sources.base import Account, Failed, Folder
 from appliance.sources.ews.exchange import GRANT, ONLINE
 
 if TYPE_CHECKING:

@@ -11,10 +11,11 @@ from typing import Final, Literal, Self
 import httpx
 import msgspec
 
+from appliance.checks import Check
 from appliance.errors import UnavailableError
 from appliance.language import later
 from appliance.mail.addresses import domain, normalise
-from appliance.sources.base import Account, Check, Failed, Fetched, Folder, Item, Page
+from appliance.sources.base import Account, Failed, Fetched, Folder, Item, Page
 from appliance.sources.breaks import Breaks
 from appliance.sources.ews import bodies, changes, checking, deleting
 from appliance.sources.ews.exchange import STATUSES, TITLE, Exchange, Whose

@@ -11,10 +11,11 @@ from typing import Final, Protocol
 import msgspec
 
 from appliance import decoding
+from appliance.checks import Check
 from appliance.errors import MailkeepError, UsageError
 from appliance.framing import in_words
 from appliance.language import _, later
-from appliance.sources.base import Account, Check, Memory
+from appliance.sources.base import Account, Memory
 from appliance.vendor import google_person
 from appliance.vendor.google import SIGN_IN, Tokens, service
 from appliance.vendor.google_person import Application, Begun, PersonTokens, SignInOverError

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from appliance.sources.base import Account, Check
+from appliance.checks import Check
+from appliance.sources.base import Account
 from appliance.sources.connecting import Server
 from appliance.sources.gmail.session import GmailSession
 from appliance.sources.gmail.signing_in import Signer

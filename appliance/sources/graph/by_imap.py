@@ -11,8 +11,9 @@ from typing import Final
 
 import msgspec
 
+from appliance.checks import Check
 from appliance.language import _
-from appliance.sources.base import Account, Check, Memory
+from appliance.sources.base import Account, Memory
 from appliance.sources.graph.checking import signed_in
 from appliance.sources.graph.options import ME, user_name
 from appliance.sources.graph.signing_in import Ways, address_of

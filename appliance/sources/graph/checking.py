@@ -6,10 +6,11 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from appliance.checks import Check
 from appliance.errors import MailkeepError, UnavailableError
 from appliance.framing import in_words
 from appliance.language import _, later, ngettext
-from appliance.sources.base import Account, Check, Failed, Folder, Memory
+from appliance.sources.base import Account, Failed, Folder, Memory
 from appliance.sources.graph import deleting
 from appliance.sources.graph.mailbox import READ, USERS, WRITE
 from appliance.sources.graph.signing_in import Person, Ways, address_of

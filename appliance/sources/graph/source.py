@@ -10,9 +10,10 @@ from typing import Final, Self
 
 import msgspec
 
+from appliance.checks import Check
 from appliance.errors import UnavailableError, UsageError
 from appliance.language import later
-from appliance.sources.base import Account, Check, Failed, Fetched, Folder, Item, Memory, Page
+from appliance.sources.base import Account, Failed, Fetched, Folder, Item, Memory, Page
 from appliance.sources.breaks import Breaks
 from appliance.sources.graph import checking, deleting
 from appliance.sources.graph.bodies import Bodies

@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Sequence
 
+from appliance.checks import Check
 from appliance.errors import MailkeepError
 from appliance.framing import in_words
 from appliance.language import _, ngettext
-from appliance.sources.base import Account, Check, Failed, Folder
+from appliance.sources.base import Account, Failed, Folder
 from appliance.sources.imap.answers import RefusedError
 from appliance.sources.imap.connecting import Server, connect
 from appliance.sources.imap.conversation import Conversation

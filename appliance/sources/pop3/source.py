@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from appliance.checks import Check
 from appliance.errors import MailkeepError
 from appliance.framing import in_words
 from appliance.language import _, ngettext
-from appliance.sources.base import Account, Check, Failed
+from appliance.sources.base import Account, Failed
 from appliance.sources.connecting import Server, encryption
 from appliance.sources.pop3.session import Pop3Session
 from appliance.sources.pop3.signing_in import connect, sign_in

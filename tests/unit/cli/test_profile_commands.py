@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from appliance.checks import Check
 from appliance.cli.main import main
 from appliance.services import api
 from appliance.services.profiles.managing import Profiles
@@ -164,7 +165,7 @@ def test_a_test_that_finds_a_problem_fails(box: ScratchArchive, collector: Colle
     added(box)
     well = run(box, "test", "office")
     assert well.exit_code == 0 and "OK       accounts: 1 account is archived." in well.stdout
-    collector.checks = (*collector.checks, api.ProfileCheck("sign-in", "problem", "The password is wrong."))
+    collector.checks = (*collector.checks, Check("sign-in", "problem", "The password is wrong."))
     wrong = run(box, "test", "office")
     assert wrong.exit_code == 1 and "PROBLEM  sign-in: The password is wrong." in wrong.stdout
     assert json.loads(run(box, "test", "office", "--json").stdout)[-1]["state"] == "problem"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from appliance.directory.base import Check, Listing, Person
+from appliance.checks import Check
+from appliance.directory.base import Listing, Person
 from appliance.directory.kinds import check_options, open_directory
 from appliance.errors import UsageError
 

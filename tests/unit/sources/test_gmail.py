@@ -15,9 +15,10 @@ from pathlib import Path
 
 import pytest
 
+from appliance.checks import Check
 from appliance.errors import MailkeepError, RemoteDeniedError, UsageError
 from appliance.settings.events import ProfilePut
-from appliance.sources.base import Account, Check, Fetched, Folder, Item, Page
+from appliance.sources.base import Account, Fetched, Folder, Item, Page
 from appliance.sources.gmail.options import open_gmail, open_google
 from appliance.sources.gmail.session import GmailSession
 from appliance.sources.gmail.signing_in import SCOPE

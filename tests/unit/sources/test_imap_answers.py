@@ -8,8 +8,9 @@ from collections.abc import Sequence
 
 import pytest
 
+from appliance.checks import Check
 from appliance.errors import RemoteDeniedError, ThrottledError, UnavailableError, UsageError
-from appliance.sources.base import CHUNK, Check, CursorLostError, Failed, Fetched, Folder, Item, Page
+from appliance.sources.base import CHUNK, CursorLostError, Failed, Fetched, Folder, Item, Page
 from appliance.sources.imap.session import ImapSession
 from appliance.sources.imap.signing_in import Bearer, Password
 from appliance.sources.imap.source import ImapSource

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from appliance.checks import Check
 from appliance.directory.kinds import KINDS, check_options
 from appliance.errors import ConflictError, NotFoundError
 from appliance.services import api
@@ -86,12 +87,12 @@ class DirectoriesDouble:
         self._note("directory_remove", name=name)
         del self.known_directories[self._directory(name).name]
 
-    async def directory_test(self, token: str, *, name: str) -> tuple[api.DirectoryCheck, ...]:
+    async def directory_test(self, token: str, *, name: str) -> tuple[Check, ...]:
         self._admin(token)
         self._directory(name)
         return (
-            api.DirectoryCheck("sign-in", "ok", "The application is let in."),
-            api.DirectoryCheck("groups", "warning", "Nobody is in the group “Mail archive”."),
+            Check("sign-in", "ok", "The application is let in."),
+            Check("groups", "warning", "Nobody is in the group “Mail archive”."),
         )
 
     async def directory_sync_begin(self, token: str, *, name: str, dry_run: bool, confirmed: bool) -> api.JobInfo:

@@ -7,6 +7,7 @@ from typing import Any, Unpack
 
 import msgspec
 
+from appliance.checks import Check
 from appliance.errors import ConflictError, NotFoundError
 from appliance.services import api
 from appliance.services.client import ProfileSettings
@@ -103,13 +104,13 @@ class ProfilesDouble:
         self._admin(token)
         del self.known_profiles[self._profile(name).name]
 
-    async def profile_test(self, token: str, *, name: str) -> tuple[api.ProfileCheck, ...]:
+    async def profile_test(self, token: str, *, name: str) -> tuple[Check, ...]:
         self._admin(token)
         self._profile(name)
         return (
-            api.ProfileCheck("connection", "ok", "imap.example.org answers, encrypted with TLS 1.3."),
-            api.ProfileCheck("printer@example.org", "warning", "Nobody here has the address printer@example.org."),
-            api.ProfileCheck("accounts", "ok", "87 accounts are archived."),
+            Check("connection", "ok", "imap.example.org answers, encrypted with TLS 1.3."),
+            Check("printer@example.org", "warning", "Nobody here has the address printer@example.org."),
+            Check("accounts", "ok", "87 accounts are archived."),
         )
 
     async def profile_deletions(self, token: str, *, name: str) -> api.ProfileDeletions:

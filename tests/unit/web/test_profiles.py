@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from appliance.checks import Check
 from appliance.services import api
 from appliance.services.profiles.managing import Profiles
 from tests.profiles_double import CollectorDouble
@@ -129,7 +130,7 @@ def test_deleting_at_the_source_is_said_and_looked_at_first(admin: Browser) -> N
 def test_where_a_person_has_to_sign_in_is_a_link(admin: Browser, collector: CollectorDouble) -> None:
     added(admin)
     text = "Open https://signin.example.org/device?a=1&b=2 in a browser, and enter the code <KEEP>."
-    collector.checks = (api.ProfileCheck("sign-in", "problem", text),)
+    collector.checks = (Check("sign-in", "problem", text),)
     page = admin.post(OFFICE, f"{OFFICE}/test").text
     assert '<a href="https://signin.example.org/device?a=1&amp;b=2" rel="noopener noreferrer nofollow"' in page
     assert "&lt;KEEP&gt;" in page

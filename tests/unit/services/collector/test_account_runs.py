@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
+from appliance.checks import Check
 from appliance.errors import RemoteDeniedError, ThrottledError, UnavailableError
 from appliance.services.collector import account_run
 from appliance.settings.events import ProfilePut
 from appliance.sources.base import (
     Account,
-    Check,
     CursorLostError,
     Failed,
     Fetched,
