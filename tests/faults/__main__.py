@@ -13,8 +13,11 @@ import sys
 import tempfile
 import time
 import traceback
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
+from tests.dovecot import Dovecot, running, why_not
+from tests.faults.arriving import Arriving
 from tests.faults.killing import kill_rounds
 from tests.faults.losing import lose_boxes
 from tests.faults.power import power_cuts
@@ -55,12 +58,21 @@ def main() -> int:
 
 def _kills(folder: Path, rounds: int, seed: int) -> None:
     product = Product.create(folder / "data")
-    product.start()
-    try:
-        ledgers = kill_rounds(product, rounds, seed=seed, say=_say)
-        commands_hold(product, *ledgers)
-    finally:
-        product.kill()
+    with _mail_server() as server:
+        product.start()
+        try:
+            arriving = Arriving(product, server, seed=seed) if server else None
+            ledgers = kill_rounds(product, rounds, seed=seed, arriving=arriving, say=_say)
+            commands_hold(product, *ledgers)
+        finally:
+            product.kill()
+
+
+def _mail_server() -> AbstractContextManager[Dovecot | None]:
+    why = why_not()
+    if why:
+        _say(f"The collector is killed with nothing to fetch: fetching mail {why}.")
+    return nullcontext() if why else running()
 
 
 def _cuts(folder: Path, cuts: int, seed: int) -> None:

@@ -9,27 +9,36 @@ import tempfile
 import time
 import zipfile
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from itertools import chain
 from pathlib import Path
 
 from appliance.errors import LockedError, MailkeepError, UnavailableError
+from appliance.mail.places import IMPORTS_MAILBOX
+from appliance.services import api
 from appliance.services.local import Idle
 from appliance.store.format import RecordType
 from appliance.store.reader import LogReader, RecordRef
+from tests.faults.arriving import OWNER, Arriving
 from tests.faults.load import Confirmed, Ledger
 from tests.product import Product
 
 IDLE_SECONDS = 240.0
 
 
-def everything_holds(product: Product, *ledgers: Ledger, exports: bool = True) -> None:
-    """Log, search, export, ``verify`` and counts of a product that serves, asked over the command line's socket."""
+def everything_holds(
+    product: Product, *ledgers: Ledger, exports: bool = True, arriving: Arriving | None = None
+) -> None:
+    """Log, search, export, ``verify`` and counts of a product that serves, asked over the command line's socket.
+    ``arriving`` is a mailbox that is fetched, too, and has been to its end."""
+    fetched = {} if arriving is None else arriving.sha256
     await_idle(product)
     nothing_lost(product.data, *ledgers)
-    found_once(product, *ledgers)
+    if arriving is not None:
+        fetched_once(product, arriving)
+    found_once(product, fetched, *ledgers)
     if exports:
-        exported_whole(product, *ledgers)
+        exported_whole(product, fetched, *ledgers)
     checked = product.check()
     assert not checked.errors, checked.errors
     counts_agree(product)
@@ -88,34 +97,46 @@ def nothing_lost(data: Path, *ledgers: Ledger) -> None:
     assert not (words := lost(data, *ledgers)), f"confirmed and not in the log: {words}"
     records = Counter(ref.record_id for ref in messages(data))
     assert max(records.values(), default=0) <= 1, "a record id is there twice"
+    received = len(records) - sum(1 for _ in messages(data, IMPORTS_MAILBOX))
     sent = sum(ledger.attempts.total() for ledger in ledgers)
-    assert len(records) <= sent, f"{len(records)} records of {sent} messages sent"
+    assert received <= sent, f"{received} records of {sent} messages sent"
 
 
-def messages(data: Path) -> Iterable[RecordRef]:
-    """The whole message records of the log, found without keys."""
+def fetched_once(product: Product, arriving: Arriving) -> None:
+    """Each message that the server has is one record, and lies in the folders in which it lies there."""
+    records = sum(1 for _ in messages(product.data, IMPORTS_MAILBOX))
+    assert records == len(arriving.sha256), f"{records} records of {len(arriving.sha256)} messages at the server"
+    (tree,) = product.call("local_folders", tuple[api.FolderTree, ...], user=OWNER)
+    assert {one.path[-1]: one.messages for one in tree.folders} == dict(arriving.folders)
+
+
+def messages(data: Path, mailbox: bytes | None = None) -> Iterable[RecordRef]:
+    """The whole message records of the log, or of one mailbox, found without keys."""
     reader = LogReader(data / "volumes")
-    for volume in reader.volumes():
+    for volume in reader.volumes(mailbox):
         for found in reader.scan(volume):
             if isinstance(found, RecordRef) and found.type == RecordType.MESSAGE:
                 yield found
 
 
-def found_once(product: Product, *ledgers: Ledger) -> None:
-    """Each confirmed message is one hit; what was sent but never confirmed is one at most; there is nothing else."""
+def found_once(product: Product, fetched: Collection[str], *ledgers: Ledger) -> None:
+    """Each message that was confirmed or ``fetched`` is one hit; what was sent but never confirmed is one at most;
+    there is nothing else."""
     hits = Counter(hit.subject.split()[-1] for hit in product.hits("*"))
-    words = [one.mail.word for one in _confirmed(ledgers)]
+    words = [*(one.mail.word for one in _confirmed(ledgers)), *fetched]
     wrong = {word: hits[word] for word in words if hits[word] != 1}
-    assert not wrong, f"confirmed, and found not exactly once: {wrong}"
-    sent = {word for ledger in ledgers for word in ledger.attempts}
+    assert not wrong, f"confirmed or fetched, and found not exactly once: {wrong}"
+    sent = {word for ledger in ledgers for word in ledger.attempts}.union(fetched)
     strangers = [word for word, count in hits.items() if count > 1 or word not in sent]
     assert not strangers, f"found too often, or never sent: {strangers}"
     for word in (*words[:2], *words[-2:]):
         assert product.total(word) == 1, word
 
 
-def exported_whole(product: Product, *ledgers: Ledger) -> None:
-    """The export of everything has each confirmed original, bit for bit, and its manifest says so."""
+def exported_whole(product: Product, fetched: Mapping[str, str], *ledgers: Ledger) -> None:
+    """The export of everything has each original that was confirmed or ``fetched`` (SHA-256 by word), bit for bit, and
+    its manifest says so."""
+    wanted = {one.mail.word: one.mail.sha256 for one in _confirmed(ledgers)} | dict(fetched)
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "all.zip"
         product.export("*", out)
@@ -123,10 +144,10 @@ def exported_whole(product: Product, *ledgers: Ledger) -> None:
             manifest = list(csv.DictReader(io.StringIO(bundle.read("manifest.csv").decode())))
             assert not [line["note"] for line in manifest if line["note"]]
             exported = {line["subject"].split()[-1]: line for line in manifest}
-            for one in _confirmed(ledgers):
-                line = exported[one.mail.word]
+            for word, digest in wanted.items():
+                line = exported[word]
                 content = bundle.read(line["file"])
-                assert hashlib.sha256(content).hexdigest() == line["sha256"] == one.mail.sha256, one.mail.word
+                assert hashlib.sha256(content).hexdigest() == line["sha256"] == digest, word
 
 
 def counts_agree(product: Product) -> None:
