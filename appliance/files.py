@@ -31,6 +31,10 @@ class Files:
         """An existing file, open for reading."""
         return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
 
+    def reopen(self, path: Path) -> int:
+        """An existing file, open for reading and writing."""
+        return os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+
     def close(self, descriptor: int) -> None:
         """Give a descriptor back."""
         os.close(descriptor)

@@ -10,9 +10,10 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
-from appliance.extract import html, text
+from appliance.extract import html, text, winmail
 from appliance.mail import journal, message
 from appliance.mail.facts import Provenance
+from tests import outlook_files
 
 LONGEST_SECONDS = 2.0
 _LONGEST_SEED = 40_000
@@ -23,6 +24,19 @@ _SEEDS_AT_HAND = (
     b"From: =?utf-8?B?w7w=?= <a@x.org>\r\nContent-Type: multipart/alternative; boundary=a\r\n\r\n--a\r\n\r\nx\r\n"
     b"--a\r\n"
     b"Content-Type: text/html\r\n\r\n<style>a{b:url(c)}</style><p style='color:red'>x<img src=cid:y>\r\n--a--\r\n",
+)
+_ITEM = outlook_files.Item(
+    {outlook_files.SUBJECT: "x", outlook_files.BODY: "y", outlook_files.HTML: b"<p>z<img src=cid:i>"},
+    [{0x3001001F: "Ben", 0x39FE001F: "ben@x.org"}],
+    [
+        outlook_files.Attached({outlook_files.CONTENT_ID: "i", outlook_files.DATA: b"picture"}),
+        outlook_files.Attached({outlook_files.METHOD: 5}, outlook_files.Item({outlook_files.SUBJECT: "inner"})),
+    ],
+)
+_OUTLOOK = (
+    b"Content-Type: application/ms-tnef\r\nContent-Transfer-Encoding: binary\r\n\r\n" + outlook_files.tnef(_ITEM),
+    b"Content-Type: application/octet-stream; name=a.msg\r\nContent-Transfer-Encoding: binary\r\n\r\n"
+    + outlook_files.msg(_ITEM),
 )
 _TOKENS = (
     b"\r\n", b"\n", b"\r", b"\r\n\r\n", b"\0", b"\xff", b"\xc3", b"--", b"--b", b"--b--\r\n", b": ", b"; ", b"=", b'"',
@@ -37,7 +51,7 @@ _TOKENS = (
 def seeds(corpora: Path | None) -> list[bytes]:
     """Messages to begin from: real ones where there are any."""
     files = sorted((corpora / "eml").iterdir()) if corpora is not None else []
-    return [*_SEEDS_AT_HAND, *(raw for file in files if len(raw := file.read_bytes()) <= _LONGEST_SEED)]
+    return [*_SEEDS_AT_HAND, *_OUTLOOK, *(raw for file in files if len(raw := file.read_bytes()) <= _LONGEST_SEED)]
 
 
 def corpora_at_hand() -> Path | None:
@@ -63,7 +77,8 @@ def check(raw: bytes) -> None:
     owners = journal.owners_addresses(reading, facts, Provenance(mail_from="a@x.org"))
     message.read_head(raw)
     message.all_headers(original)
-    found = message.html(original)
+    opened, _ = winmail.opened(original, facts)
+    found = winmail.html(original)
     shown, _ = html.sanitise(found.text if found else raw.decode("latin-1"), cid_base="/part/", remote=False)
     for attachment in facts.attachments[:5]:
         text.read(attachment.name, attachment.content_type, "", message.part(original, attachment.part)[1])
@@ -75,6 +90,8 @@ def check(raw: bytes) -> None:
     assert all("@" in owner and owner == owner.strip() for owner in owners)
     assert "<script" not in shown.lower()
     assert message.read(original) == facts
+    assert opened.identity == facts.identity
+    assert [one.part for one in opened.attachments][: len(facts.attachments)] == [one.part for one in facts.attachments]
     assert taken <= LONGEST_SECONDS, f"{taken:.1f} seconds"
 
 
