@@ -6,12 +6,14 @@ the first byte of mail. It is started by ``pool`` alone and ends with it.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import html as entities
 import io
 import os
 import socket
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -20,11 +22,12 @@ import msgspec
 
 import appliance
 from appliance import confine
-from appliance.extract import alarm, text
+from appliance.extract import alarm, text, winmail
 from appliance.extract import html as safe_html
 from appliance.extract.limits import reading_seconds
 from appliance.extract.protocol import ANSWER, REQUEST, Answer, Described, Job, Ready, Sanitised
 from appliance.mail import journal, message
+from appliance.mail.facts import MessageFacts
 
 RETIRE_ABOVE = 110 * 1024 * 1024  # bytes in memory after a job at which a child makes room for a fresh one
 _BUFFER = 256 * 1024
@@ -73,6 +76,9 @@ def _answer(job: Job, raw: bytes) -> Answer:
     try:
         if job.kind == "sanitise":
             return Answer(sanitised=_sanitised(job, raw))
+        if job.kind == "contents":
+            with alarm.after(reading_seconds(len(raw)) + job.seconds):
+                return Answer(contents=winmail.contents(raw, job.parts))
         return Answer(described=_described(job, raw))
     except (Exception, alarm.OutOfTime):
         return Answer()
@@ -86,17 +92,25 @@ def _described(job: Job, raw: bytes) -> Described:
         shown = journal.readable(raw, reading) if reading.extra else original
         del raw  # a large report is not kept beside the message that was in it
         facts = message.read_head(shown) if job.kind == "describe-head" else message.read(shown)
-    if job.kind == "describe":
-        facts = text.with_attachments(shown, facts, job.seconds)
-    else:
-        facts = text.without_attachments(facts)
+    facts = _with_contents(job, shown, facts) if job.kind in ("describe", "list") else text.without_attachments(facts)
     facts = msgspec.structs.replace(facts, size=len(original))
     return Described(reading, facts, received, hashlib.sha256(original).digest())
 
 
+def _with_contents(job: Job, shown: bytes, facts: MessageFacts) -> MessageFacts:
+    """The facts with what TNEF parts hold and, to describe it, what all attachments say."""
+    deadline = time.monotonic() + job.seconds
+    inner: tuple[winmail.Inner, ...] = ()
+    with contextlib.suppress(alarm.OutOfTime), alarm.after(job.seconds):
+        facts, inner = winmail.opened(shown, facts)
+    if job.kind == "list":
+        return facts
+    return text.with_attachments(shown, facts, deadline - time.monotonic(), inner)
+
+
 def _sanitised(job: Job, raw: bytes) -> Sanitised:
     with alarm.after(reading_seconds(len(raw))):
-        found = message.html(raw)
+        found = winmail.html(raw)
         if found is None:
             return Sanitised(f"<pre>{entities.escape(message.read(raw).text)}</pre>")
         return Sanitised(*safe_html.sanitise(found.text, cid_base=job.cid_base, remote=job.remote, parts=found.parts))

@@ -16,6 +16,7 @@ import selectors
 import threading
 import time
 from collections import deque
+from collections.abc import Collection
 from concurrent.futures import Future
 from types import TracebackType
 
@@ -23,7 +24,7 @@ import msgspec
 
 from appliance import decoding
 from appliance.errors import UnavailableError
-from appliance.extract.protocol import Answer, Described, Job, Kind, Ready, Sanitised
+from appliance.extract.protocol import Answer, Content, Described, Job, Kind, Ready, Sanitised
 from appliance.extract.worker import Task, Worker
 from appliance.mail.facts import MessageFacts, Reading
 
@@ -37,9 +38,11 @@ _WAITING_BYTES = 4 * 1024 * 1024  # … as long as they are no more than this
 
 _FALLBACKS: dict[Kind, Kind | None] = {
     "describe": "describe-without-attachments",
+    "list": "describe-without-attachments",
     "describe-without-attachments": "describe-head",
     "describe-head": None,
     "sanitise": None,
+    "contents": None,
 }
 _NOTHING_SHOWN = Sanitised(
     "<p>The HTML of this message could not be made safe to show. Its text and the original are there.</p>"
@@ -69,13 +72,13 @@ class ExtractPool:
         return len(self._workers) * _WAITING_JOBS
 
     def describe(self, raw: bytes, *, attachments: bool = True) -> Future[Described]:
-        """Read a received message: what it is, its facts, its fingerprints, and the text of its attachments.
+        """Read a received message: what it is, its facts, its fingerprints; with ``attachments`` also their text.
 
         The future always gets a Described; what cannot be read within the limits is "unparsed" with empty facts.
         UnavailableError only if no child can be started at all.
         """
         future: Future[Described] = Future()
-        kind: Kind = "describe" if attachments else "describe-without-attachments"
+        kind: Kind = "describe" if attachments else "list"
         self._add(Task(Job(kind, seconds=self._seconds), raw, future))
         return future
 
@@ -86,6 +89,12 @@ class ExtractPool:
         """
         future: Future[Sanitised] = Future()
         self._add(Task(Job("sanitise", remote=remote, cid_base=cid_base), raw, future))
+        return future
+
+    def contents(self, raw: bytes, parts: Collection[int]) -> Future[tuple[Content, ...]]:
+        """Attachments that lie in a message's TNEF parts, by their numbers; those that cannot be had are left out."""
+        future: Future[tuple[Content, ...]] = Future()
+        self._add(Task(Job("contents", seconds=self._seconds, parts=tuple(parts)), raw, future))
         return future
 
     def close(self) -> None:
@@ -214,7 +223,7 @@ class ExtractPool:
         worker.retiring = answer.retiring
         task = worker.tasks.popleft()
         worker.restart_clock()
-        result = answer.described or answer.sanitised
+        result = next((one for one in (answer.described, answer.sanitised, answer.contents) if one is not None), None)
         if result is None:
             self._try_again(task)
         else:
@@ -229,6 +238,8 @@ class ExtractPool:
                 self._queue.appendleft(task)
         elif task.job.kind == "sanitise":
             task.future.set_result(_NOTHING_SHOWN)
+        elif task.job.kind == "contents":
+            task.future.set_result(())
         else:
             task.future.set_result(_unparsed(task.raw))
 

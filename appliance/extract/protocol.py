@@ -11,12 +11,12 @@ from typing import Literal
 
 import msgspec
 
-from appliance.mail.facts import MessageFacts, Reading
+from appliance.mail.facts import Attachment, MessageFacts, Reading
 
 REQUEST = struct.Struct(">IQ")
 ANSWER = struct.Struct(">Q")
 
-Kind = Literal["describe", "describe-without-attachments", "describe-head", "sanitise"]
+Kind = Literal["describe", "list", "describe-without-attachments", "describe-head", "sanitise", "contents"]
 
 
 class Described(msgspec.Struct, frozen=True):
@@ -35,13 +35,25 @@ class Sanitised(msgspec.Struct, frozen=True):
     blocked: int = 0
 
 
+class Content(msgspec.Struct, frozen=True):
+    """An attachment that lies in a TNEF part, with its decoded bytes."""
+
+    about: Attachment
+    content: bytes
+
+
 class Job(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What is to be done with the message that follows. ``seconds`` bounds reading its attachments."""
+    """What is to be done with the message that follows. ``seconds`` bounds reading its attachments.
+
+    "describe" reads all of it, "list" all but the text of the attachments; the others are what is tried after that.
+    "contents" takes the attachments with these ``parts`` as their numbers out of the message's TNEF parts.
+    """
 
     kind: Kind
     seconds: float = 0.0
     remote: bool = False
     cid_base: str = ""
+    parts: tuple[int, ...] = ()
 
 
 class Ready(msgspec.Struct, frozen=True):
@@ -52,8 +64,9 @@ class Ready(msgspec.Struct, frozen=True):
 
 
 class Answer(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The outcome of one job; neither result is set where it failed. ``retiring``: the child ends after this."""
+    """The outcome of one job; no result is set where it failed. ``retiring``: the child ends after this."""
 
     described: Described | None = None
     sanitised: Sanitised | None = None
+    contents: tuple[Content, ...] | None = None
     retiring: bool = False

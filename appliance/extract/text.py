@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgspec
 
-from appliance.extract import alarm, packed, pdf
+from appliance.extract import alarm, outlook, packed, pdf
 from appliance.extract.limits import (
     ATTACHMENT_TEXT,
     LARGEST_ATTACHMENT,
@@ -16,6 +16,7 @@ from appliance.extract.limits import (
     EncryptedError,
     TooLargeError,
 )
+from appliance.extract.winmail import Inner
 from appliance.mail import charsets, message, mime
 from appliance.mail import text as mail_text
 from appliance.mail.facts import Attachment, MessageFacts, TextStatus
@@ -29,6 +30,7 @@ _PLAIN_ENDINGS = frozenset(
 )
 _ENDINGS = {
     "htm": "html", "html": "html", "xhtml": "html", "pdf": "pdf", "rtf": "rtf", "eml": "eml", "zip": "zip",
+    "msg": "msg", "oft": "msg",
     "docx": "word", "docm": "word", "dotx": "word", "xlsx": "spreadsheet", "xlsm": "spreadsheet",
     "pptx": "presentation", "pptm": "presentation", "ppsx": "presentation",
     "odt": "odf", "ods": "odf", "odp": "odf", "ott": "odf",
@@ -37,6 +39,7 @@ _TYPES = {
     "text/html": "html", "application/xhtml+xml": "html", "application/pdf": "pdf", "application/rtf": "rtf",
     "text/rtf": "rtf", "message/rfc822": "eml", "message/global": "eml", "application/zip": "zip",
     "application/x-zip-compressed": "zip", "application/json": "plain", "application/xml": "plain",
+    "application/vnd.ms-outlook": "msg", "application/ms-tnef": "tnef", "application/vnd.ms-tnef": "tnef",
     "message/delivery-status": "plain", "message/disposition-notification": "plain",
     "application/vnd.openxmlformats-officedocument.wordprocessingml.document": "word",
     "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet": "spreadsheet",
@@ -51,19 +54,23 @@ _LINES = re.compile(r"\n[ \n]+")
 _META_CHARSET = re.compile(rb"<meta[^<>]{0,200}charset\s*=\s*[\"']?([A-Za-z0-9_.:-]+)", re.IGNORECASE)
 
 
-def with_attachments(raw: bytes, facts: MessageFacts, seconds: float) -> MessageFacts:
-    """The facts with every attachment's text filled in, as far as ``seconds`` go; the rest is "failed"."""
+def with_attachments(raw: bytes, facts: MessageFacts, seconds: float, inner: Sequence[Inner] = ()) -> MessageFacts:
+    """The facts with every attachment's text filled in, as far as ``seconds`` go; the rest is "failed".
+
+    ``inner`` are the messages in its TNEF parts, which have said already what they say.
+    """
     if not any(_readable(one) for one in facts.attachments):
         return facts
-    leaves = message.leaves(raw)
+    leaves = [(source, part) for source in (raw, *(one.raw for one in inner)) for part in message.leaves(source)]
+    opened = {one.within for one in inner}
     deadline = time.monotonic() + seconds
     left = MESSAGE_TEXT
     filled = []
     for one in facts.attachments:
-        text, status = "", one.text_status
-        if _readable(one):
-            text, status = _of_part(raw, one, leaves[one.part], left, deadline)
-            left -= len(text)
+        text, status = one.text, one.text_status
+        if _readable(one) and one.part not in opened:
+            text, status = _of_part(*leaves[one.part], one, left, deadline)
+        left -= len(text)
         filled.append(msgspec.structs.replace(one, text=text, text_status=status))
     return msgspec.structs.replace(facts, attachments=tuple(filled))
 
@@ -99,7 +106,11 @@ def read(name: str, content_type: str, charset: str, data: bytes, depth: int = 0
 
 def kind_of(name: str, content_type: str, data: bytes) -> str:
     """Which reader fits, "" if none does. Raises EncryptedError for an office document under a password."""
+    if data.startswith(outlook.TNEF_SIGNATURE):
+        return "tnef"
     if data.startswith(_OLE):
+        if outlook.MSG_MARK in data:
+            return "msg"
         if _OLE_ENCRYPTED in data:
             raise EncryptedError
         return ""
@@ -110,7 +121,7 @@ def kind_of(name: str, content_type: str, data: bytes) -> str:
     declared = _declared(name, content_type)
     if data.startswith(b"PK\x03\x04"):
         return declared if declared in _PACKED else ""
-    return "" if declared in _PACKED or declared == "pdf" else declared
+    return "" if declared in _PACKED or declared in ("pdf", "msg", "tnef") else declared
 
 
 def _declared(name: str, content_type: str) -> str:
@@ -128,7 +139,7 @@ def _readable(one: Attachment) -> bool:
     return bool(_declared(one.name, one.content_type)) or one.content_type == "application/octet-stream"
 
 
-def _of_part(raw: bytes, one: Attachment, part: mime.Part, left: int, deadline: float) -> tuple[str, TextStatus]:
+def _of_part(raw: bytes, part: mime.Part, one: Attachment, left: int, deadline: float) -> tuple[str, TextStatus]:
     seconds = deadline - time.monotonic()
     if one.size > LARGEST_ATTACHMENT or left <= 0:
         return "", "too-large"
@@ -204,6 +215,8 @@ _READERS: dict[str, Callable[[_Content], str]] = {
     "html": _html,
     "rtf": _rtf,
     "eml": _enclosed,
+    "msg": lambda content: _enclosed(msgspec.structs.replace(content, data=outlook.from_msg(content.data).raw)),
+    "tnef": lambda content: _enclosed(msgspec.structs.replace(content, data=outlook.from_tnef(content.data).raw)),
     "zip": _zip,
     "pdf": lambda content: pdf.read(content.data),
     "word": lambda content: packed.word(content.data),

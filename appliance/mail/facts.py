@@ -25,6 +25,7 @@ class Provenance(msgspec.Struct, frozen=True, omit_defaults=True):
     helo: str = ""
     tls: str = ""  # protocol and cipher, empty without TLS
     note: str = ""
+    belongs_to: tuple[str, ...] = ()  # of imported mail: addresses whose holders it belongs to, as if it had come in
 
 
 class Mailbox(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -46,6 +47,7 @@ class Attachment(msgspec.Struct, frozen=True, omit_defaults=True):
     content_id: str = ""
     text: str = ""
     text_status: TextStatus = "none"
+    within: int | None = None  # the TNEF part that it lies in; ``part`` then goes on after the original's own leaves
 
 
 class MessageFacts(msgspec.Struct, frozen=True, omit_defaults=True):

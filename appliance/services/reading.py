@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import re
 import secrets
-from collections.abc import Container, Iterator
+from collections.abc import Callable, Collection, Container, Iterator
 from concurrent.futures import Future
 from functools import partial
 from typing import NamedTuple
@@ -23,6 +23,7 @@ from appliance.mail import journal
 from appliance.mail import message as mail_message
 from appliance.mail.addresses import normalise
 from appliance.mail.audience import Participant, audience, header_people
+from appliance.mail.facts import Attachment, MessageFacts
 from appliance.services import api, folders
 from appliance.services.archive import Archive
 from appliance.services.auditing import note_look
@@ -117,7 +118,7 @@ def message(
         text=facts.text,
         has_html=facts.has_html,
         attachments=tuple(
-            api.PartInfo(one.part, one.name, one.content_type, one.size, one.inline, one.text_status)
+            api.PartInfo(one.part, one.name, one.content_type, one.size, one.inline, one.text_status, one.within)
             for one in facts.attachments
         ),
         headers=_headers(first, view.knows_of(first.row.archives)),
@@ -153,7 +154,7 @@ def message_html(
     copy = _open(archive, rows[0])
     mark = f"part-{secrets.token_hex(8)}-"
     safe = archive.pool.sanitise(copy.readable, remote=remote, cid_base=mark).result()
-    return api.HtmlView(_with_pictures(safe.html, mark, copy.readable), safe.blocked)
+    return api.HtmlView(_with_pictures(archive, safe.html, mark, copy), safe.blocked)
 
 
 def part(
@@ -163,7 +164,7 @@ def part(
     view = principal.looking(everywhere=everywhere, whose=whose)
     rows = visible_rows(archive, view, id)
     copy = _open(archive, rows[0])
-    about, content = mail_message.part(copy.readable, part)
+    about, content = _parts(archive, copy, [part])(part)
     note_look(archive, principal, "attachment.open", f"{id} {part} {about.name}", _others(view, rows))
     return Download(StreamHead(about.name or f"part-{part}", about.content_type, len(content)), _slices(content))
 
@@ -276,6 +277,32 @@ def open_for_export(
             yield copy.row, copy.original, copy.opened.facts.subject
 
 
+class Unpacked(NamedTuple):
+    """One form of a message, to be laid out as files. ``attachments`` gives their names and bytes, none of those that
+    are shown inside the message."""
+
+    row: RecordRow
+    content: bytes
+    facts: MessageFacts
+    attachments: Callable[[], Iterator[tuple[str, bytes]]]
+
+
+def open_for_unpacking(archive: Archive, principal: Principal, view: View, id: str) -> Iterator[Unpacked]:
+    """Each form in which a message came in, the same bytes once. Raises as ``original`` does."""
+    given: set[bytes] = set()
+    for copy in _downloadable(archive, principal, view, visible_rows(archive, view, id)):
+        if copy.opened.original_sha256 not in given:
+            given.add(copy.opened.original_sha256)
+            yield Unpacked(copy.row, copy.original, copy.opened.facts, partial(_attachments, archive, copy))
+
+
+def _attachments(archive: Archive, copy: _Copy) -> Iterator[tuple[str, bytes]]:
+    wanted = [one for one in copy.opened.facts.attachments if not one.inline]
+    part = _parts(archive, copy, [one.part for one in wanted])
+    for one in wanted:
+        yield one.name, part(one.part)[1]
+
+
 class _Begun(NamedTuple):
     """One stored original that a child is reading."""
 
@@ -309,14 +336,35 @@ def _finish(archive: Archive, begun: _Begun, doors: Container[str]) -> _Copy:
 # -- showing it -----------------------------------------------------------------------------------------------
 
 
-def _with_pictures(html: str, mark: str, original: bytes) -> str:
+def _parts(archive: Archive, copy: _Copy, numbers: Collection[int]) -> Callable[[int], tuple[Attachment, bytes]]:
+    """Gives the parts with these numbers, decoded: those of its own are taken here, those in TNEF parts by a child.
+
+    What it gives raises NotFoundError.
+    """
+    inside = {one.part for one in copy.opened.facts.attachments if one.within is not None}.intersection(numbers)
+    contents = archive.pool.contents(copy.readable, inside).result() if inside else ()
+    taken = {one.about.part: (one.about, one.content) for one in contents}
+
+    def part(number: int) -> tuple[Attachment, bytes]:
+        if number in inside and number not in taken:
+            raise NotFoundError(
+                "This attachment cannot be taken out of the winmail.dat that it lies in. The original, which can be "
+                "downloaded, holds it."
+            )
+        return taken[number] if number in taken else mail_message.part(copy.readable, number)
+
+    return part
+
+
+def _with_pictures(archive: Archive, html: str, mark: str, copy: _Copy) -> str:
     """The HTML with the message's own pictures in it: its frame has no session with which to ask for them."""
     room = LARGEST_PICTURES
+    part = _parts(archive, copy, [int(number) for number in re.findall(mark + r"(\d+)", html)])
 
     def picture(found: re.Match[str]) -> str:
         nonlocal room
         try:
-            about, content = mail_message.part(original, int(found[1]))
+            about, content = part(int(found[1]))
         except NotFoundError:
             return ""
         room -= len(content)

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from appliance.errors import UnavailableError
+from appliance.extract import winmail
 from appliance.extract import worker as worker_module
 from appliance.extract.pool import ExtractPool
 from appliance.extract.protocol import Sanitised
@@ -44,8 +45,9 @@ def test_real_mail_is_described_as_it_is_read_here(pool: ExtractPool, corpora: P
         assert described.reading == journal.read(raw)
         original = journal.original(raw, described.reading)
         assert described.original_sha256 == hashlib.sha256(original).digest()
-        assert described.facts.identity == message.read(original).identity
-        assert described.facts.text == message.read(original).text
+        facts, _ = winmail.opened(original, message.read(original))
+        assert described.facts.identity == facts.identity
+        assert described.facts.text == facts.text
     for future in [pool.sanitise(raw, cid_base="/part/") for raw in raws]:
         assert "<script" not in future.result(timeout=60).html
 
