@@ -93,9 +93,11 @@ test-deb-packages:
 
 faults: setup test-packages ## Kill, cut, break and lose the product ROUNDS times, and look for lost mail
 	$(BIN)/python -m tests.faults --rounds $(ROUNDS)
-	MAILKEEP_FAULT_STEP=1 MAILKEEP_RESTORE_KILLS=$(ROUNDS) MAILKEEP_COLLECT_KILLS=$(ROUNDS) $(BIN)/python -m pytest -q tests/unit/index/test_index_faults.py \
+	MAILKEEP_FAULT_STEP=1 MAILKEEP_RESTORE_KILLS=$(ROUNDS) MAILKEEP_COLLECT_KILLS=$(ROUNDS) MAILKEEP_IMPORT_KILLS=20 \
+		$(BIN)/python -m pytest -q tests/unit/index/test_index_faults.py \
 		tests/unit/cloud/test_replicate_faults.py tests/unit/cloud/test_restore.py tests/faults/test_restore.py \
-		tests/console/test_setup_terminal.py tests/faults/test_network.py tests/faults/test_collecting.py
+		tests/console/test_setup_terminal.py tests/faults/test_network.py tests/faults/test_collecting.py \
+		tests/faults/test_importing.py tests/integration/test_deleting.py
 
 fuzz: setup ## Feed INPUTS mutated messages to the readers
 	$(BIN)/python -m tests.fuzz --inputs $(INPUTS)

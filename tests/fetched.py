@@ -27,10 +27,11 @@ class Fetched:
         self._volumes = box.paths.volumes
         self._writer = LogWriter(box.paths.volumes, writer, reserve=0)
 
-    def message(self, raw: bytes, *, at: float | None = None) -> bytes:
-        """A message; the id of its record."""
+    def message(self, raw: bytes, *, at: float | None = None, belongs_to: tuple[str, ...] = ()) -> bytes:
+        """A message, imported by address where it ``belongs_to`` some; the id of its record."""
         received_at = int((time.time() if at is None else at) * 1e6)
-        provenance = Provenance(source="sync", received_at=received_at)
+        source = "import" if belongs_to else "sync"
+        provenance = Provenance(source=source, received_at=received_at, belongs_to=belongs_to)
         return self._writer.append(IMPORTS_MAILBOX, self._public_key, raw, provenance).result().record_id
 
     def lay(self, record: bytes, archive: str, *folder: str, role: Role = "", at: int = 1) -> None:

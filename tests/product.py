@@ -214,8 +214,8 @@ class Product:
         assert self.stop() == 0, self.log_end()
 
     def processes(self) -> dict[str, list[int]]:
-        """The process ids of each part: supervisor, agent, archiver, projector, replicator, collector, rclone,
-        web, gateway 0 …, pop3 0 …, extract."""
+        """The process ids of each part: supervisor, agent, archiver, projector, replicator, collector, nursery
+        (with what it has forked), rclone, web, gateway 0 …, pop3 0 …, extract."""
         found: dict[str, list[int]] = {}
         if self._serve is None:
             return found
@@ -373,6 +373,7 @@ def _part(words: list[str]) -> str:
         ("webadmin", "web"),
         ("appliance.extract.child", "extract"),
         ("appliance.keys.agent", "agent"),
+        ("appliance.imports.child", "nursery"),
     ):
         if module in words:
             return part

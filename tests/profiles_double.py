@@ -27,6 +27,8 @@ class CollectorDouble:
         self.checks = CHECKS
         self.begins = True
         """Whether a run begins as it is asked for, or waits."""
+        self.words = ""
+        """What a run's one account has to say."""
         keyring = archive.archive.keyring
         self.keys = CollectorKeys.of(keyring.key("service"), keyring.archive_id)
         self.ledger = Ledger(archive.paths.ledger, self.keys)
@@ -62,7 +64,10 @@ class CollectorDouble:
     def fetched(self, run: int, counts: api.ProfileCounts, *, archive: str = "", expected: int | None = None) -> None:
         """Say what became of a run's one account; it goes on."""
         self.ledger.accounts(run, [("anna", "anna@x.test", archive)])
-        self.ledger.figures(run, 0, AccountFigures(state="running", counts=counts, expected=expected, folder="INBOX"))
+        figures = AccountFigures(
+            state="running", counts=counts, expected=expected, folder="INBOX", words=self.words
+        )  # fmt: skip
+        self.ledger.figures(run, 0, figures)
 
     def failures(self, run: int, *items: str) -> None:
         """Say which messages could not be fetched."""

@@ -469,6 +469,17 @@ def check_seal(seal: dict, path: str, data: bytes, volume: dict) -> None:
         )
 
 
+# -- files that are being imported ------------------------------------------------------------------------------------
+
+
+def read_scratch(path: Path, sealing: bytes) -> bytes:
+    """What has arrived of a file; ``sealing`` is the key that seals ``collecting/told``."""
+    cipher = AESGCM(hkdf(sealing, b"", b"mailkeep collector v1\x00scratch " + path.name.encode()))
+    sealed, frame = path.read_bytes(), 12 + 65536 + 16
+    frames = [sealed[start : start + frame] for start in range(0, len(sealed), frame)]
+    return b"".join(cipher.decrypt(one[:12], one[12:], number.to_bytes(8, "big")) for number, one in enumerate(frames))
+
+
 # -- databases --------------------------------------------------------------------------------------------------------
 
 READABLE = {
@@ -480,7 +491,7 @@ READABLE = {
         "door": {"address", "mailbox"}, "erased": {"record", "mailbox"}, "timestamping": set(),
         "certificate": set(), "watch": {"mailbox", "rule"}, "notifying": set(), "metrics_token": {"token_hash"},
         "directory": {"name"}, "link": {"directory", "lookup", "user_id"}, "profile": {"name"},
-        "remote": {"name"}, "replication": set(), "gateway": {"hostname"},
+        "remote": {"name"}, "replication": set(), "gateway": {"hostname"}, "import_folder": set(),
         "hold": {"id", "archive"}, "audit": {"by", "action"}, "session": {"token_hash", "user_id"},
     },
     "catalogue.db": {

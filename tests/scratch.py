@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -36,6 +37,14 @@ class ScratchArchive:
         self.mailbox = mailboxes.mailbox_create(
             self.archive, BOX, name="Journal", address=DOOR, unknown=unknown, domains=tuple(domains)
         ).mailbox
+
+    def copied(self, folder: Path) -> ScratchArchive:
+        """The same archive in another folder, open: quicker than a new one. This one has to be closed."""
+        shutil.copytree(self.paths.data.parent, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.sock"))
+        twin = object.__new__(ScratchArchive)
+        twin.paths, twin.created, twin.mailbox = Paths(folder / "data"), self.created, self.mailbox
+        twin.open()
+        return twin
 
     def open(self) -> None:
         """Open what ``close`` closed."""

@@ -19,6 +19,8 @@ from appliance.cli.console import console
 from appliance.cli.directories import directory
 from appliance.cli.doctor import doctor
 from appliance.cli.folders import folder_id, folders
+from appliance.cli.importing import import_
+from appliance.cli.imports import imports
 from appliance.cli.keys import lock, slot, unlock
 from appliance.cli.mailboxes import mailbox
 from appliance.cli.notifying import metrics, notify, support_bundle
@@ -33,6 +35,7 @@ from appliance.cli.service_key import service_key
 from appliance.cli.setup import setup
 from appliance.cli.state import State
 from appliance.cli.tls import tls
+from appliance.cli.unpacking import unpack
 from appliance.cli.users import user
 from appliance.errors import UnavailableError, UsageError
 from appliance.services import api
@@ -120,6 +123,8 @@ main.add_command(mailbox)
 main.add_command(user)
 main.add_command(directory)
 main.add_command(profile)
+main.add_command(import_)
+main.add_command(imports)
 main.add_command(folders)
 main.add_command(lock)
 main.add_command(unlock)
@@ -141,6 +146,7 @@ main.add_command(remote)
 main.add_command(replicate)
 main.add_command(replica)
 main.add_command(service_key)
+main.add_command(unpack)
 main.add_command(setup)
 
 

@@ -69,11 +69,15 @@ def stop(state: State, name: str, as_json: bool) -> None:
 @click.argument("name")
 @click.option("--run", "number", type=int, metavar="NUMBER", help="One run, with its accounts and failures.")
 @click.option("--limit", type=click.IntRange(1, 200), default=50, show_default=True)
-@with_json
+@click.option(
+    "--json/--text", "as_json", default=None, help="How to print it; JSON is for scripts, and what goes into a pipe."
+)
 @click.pass_obj
 @errors_in_words
-def history(state: State, name: str, number: int | None, limit: int, as_json: bool) -> None:
+def history(state: State, name: str, number: int | None, limit: int, as_json: bool | None) -> None:
     """Show the runs there were, newest first: seen = new + already archived + filtered out + failed."""
+    if as_json is None:
+        as_json = not sys.stdout.isatty()
     with state.box() as box:
         if number is not None:
             found = box.call("profile_run_get", api.ProfileRun, id=number)
@@ -144,8 +148,9 @@ def _tell(one: api.ProfileRun) -> None:
     if one.words:
         click.echo(one.words, err=True)
     for account in one.accounts:
-        if account.words:
-            click.echo(f"{account.account}: {account.words}", err=True)
+        line = f"{account.account}: {account.words}"
+        if account.words and line not in one.words:  # a run says itself what only one account has to say
+            click.echo(line, err=True)
     for failure in one.failures[:MOST_SHOWN]:
         click.echo(f"{failure.account}, {failure.folder}, {failure.item}: {failure.why}", err=True)
     if one.counts.failed > MOST_SHOWN:

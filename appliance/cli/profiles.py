@@ -184,13 +184,16 @@ def profile_test(state: State, name: str, as_json: bool) -> None:
 
 @profile.command("deletions")
 @click.argument("name")
+@click.option(
+    "--after", "after_days", type=int, metavar="DAYS", help="As if --delete-after were that, which it is not."
+)
 @with_json
 @click.pass_obj
 @errors_in_words
-def profile_deletions(state: State, name: str, as_json: bool) -> None:
+def profile_deletions(state: State, name: str, after_days: int | None, as_json: bool) -> None:
     """List what --delete-after would have deleted at the source now. Nothing is deleted by this."""
     with state.box() as box:
-        found = box.call("profile_deletions", api.ProfileDeletions, name=name)
+        found = box.call("profile_deletions", api.ProfileDeletions, name=name, after_days=after_days)
     if as_json:
         return say(found)
     click.echo(f"{found.count} messages, {size(found.bytes)}, as far as their archived copies are sound.")

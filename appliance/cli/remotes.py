@@ -145,6 +145,31 @@ def remote_list(state: State, as_json: bool) -> None:
     return _list([one.replica for one in found])
 
 
+@remote.command("files")
+@click.argument("name")
+@click.argument("folder", default="")
+@with_json
+@click.pass_obj
+@errors_in_words
+def remote_files(state: State, name: str, folder: str, as_json: bool) -> None:
+    """List what lies beside the replica in a FOLDER of a remote, such as old mail to import."""
+    with state.box() as box:
+        found = box.call("remote_files", api.RemoteListing, name=name, folder=folder)
+    if as_json:
+        return say(found)
+    table(
+        ("SIZE", "CHANGED", "PATH"),
+        (
+            ("folder" if one.folder else size(one.size) if one.size >= 0 else "", moment(one.modified),
+             f"{one.path}/" if one.folder else one.path)
+            for one in found.entries
+        ),
+    )  # fmt: skip
+    if found.unlisted:
+        click.echo(f"{found.unlisted} more are not listed. A file among them can be named all the same.", err=True)
+    return None
+
+
 @remote.command("types")
 def remote_types() -> None:
     """Show the usual types of remotes and what each needs."""

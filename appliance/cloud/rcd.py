@@ -39,6 +39,11 @@ STOP_SECONDS: Final = 10.0
 LOOK_SECONDS: Final = 0.25
 """How often a caller who waits is asked whether it still does."""
 
+MEMORY: Final = ":memory:"
+"""The remote that is rclone's own memory (https://rclone.org/memory/)."""
+HELD: Final = "held"
+"""The folder in it for ``Daemon.hold``."""
+
 _PIECE: Final = 256 * 1024
 _USER: Final = "mailkeep"
 _HANDED_ON: Final = frozenset(
@@ -147,13 +152,18 @@ class Daemon:
         """Whether the child that runs now was told of a remote."""
         return self.pid is not None and name in self._sections
 
-    def call(self, path: str, parameters: Mapping[str, Any], waiting: Callable[[], None] | None = None) -> bytes:
+    def call(
+        self, path: str, parameters: Mapping[str, Any], waiting: Callable[[], None] | None = None,
+        largest: int | None = None,
+    ) -> bytes:  # fmt: skip
         """What rclone answers, JSON; ``waiting`` is called now and then until it does, and may raise.
 
-        Raises RcError, and UnavailableError where rclone itself is not there.
+        Raises RcError, OverflowError for an answer of more bytes than ``largest``, and UnavailableError where rclone
+        itself is not there.
         """
         body = msgspec.json.encode(parameters)
-        status, answer, _ = self._exchange("POST", f"/{path}", {"Content-Type": "application/json"}, body, waiting)
+        kind = {"Content-Type": "application/json"}
+        status, answer, _ = self._exchange("POST", f"/{path}", kind, body, waiting, largest)
         if status != 200:
             raise self._failed(status, answer)
         return answer
@@ -171,6 +181,21 @@ class Daemon:
         if status == 200 and headers:
             return answer[offset:] if size is None else answer[offset : offset + size]
         return answer
+
+    def hold(self, name: str, data: bytes) -> None:
+        """Have the child keep ``data`` in its memory, as the file ``name`` of its remote ``:memory:``, until that is
+        deleted. Raises RcError and UnavailableError."""
+        boundary = secrets.token_hex(16)
+        head = (
+            f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="{name}"\r\n'
+            "Content-Type: application/octet-stream\r\n\r\n"
+        )
+        body = b"".join((head.encode(), data, f"\r\n--{boundary}--\r\n".encode()))
+        kind = {"Content-Type": f"multipart/form-data; boundary={boundary}"}
+        place = f"fs={quote(MEMORY, safe='')}&remote={HELD}"
+        status, answer, _ = self._exchange("POST", f"/operations/uploadfile?{place}", kind, body, None)
+        if status != 200:
+            raise self._failed(status, answer)
 
     def close(self) -> None:
         """End the child."""
@@ -199,8 +224,9 @@ class Daemon:
         return self._run / f"{self._name}.auth"
 
     def _exchange(
-        self, method: str, path: str, headers: Mapping[str, str], body: bytes, waiting: Callable[[], None] | None
-    ) -> tuple[int, bytes, Mapping[str, str]]:
+        self, method: str, path: str, headers: Mapping[str, str], body: bytes, waiting: Callable[[], None] | None,
+        largest: int | None = None,
+    ) -> tuple[int, bytes, Mapping[str, str]]:  # fmt: skip
         self._ensure()
         with contextlib.closing(_Connection(self._run, self._socket.name)) as connection:
             try:
@@ -208,7 +234,7 @@ class Daemon:
                 while waiting is not None and not _readable(connection):
                     waiting()
                 response = connection.getresponse()
-                return response.status, _body(response, waiting), dict(response.headers)
+                return response.status, _body(response, waiting, largest), dict(response.headers)
             except http.client.IncompleteRead as error:
                 raise RcError(502, "the connection broke before the end of the file") from error
             except (OSError, http.client.HTTPException) as error:
@@ -331,12 +357,14 @@ def _readable(connection: http.client.HTTPConnection) -> bool:
     return bool(select.select([connection.sock], [], [], LOOK_SECONDS)[0])
 
 
-def _body(response: http.client.HTTPResponse, waiting: Callable[[], None] | None) -> bytes:
-    """All of an answer; ``waiting`` is called between pieces."""
+def _body(response: http.client.HTTPResponse, waiting: Callable[[], None] | None, largest: int | None = None) -> bytes:
+    """All of an answer; ``waiting`` is called between pieces. Raises OverflowError beyond ``largest`` bytes."""
     expected = response.length
     body = bytearray()
     while piece := response.read(_PIECE):
         body += piece
+        if largest is not None and len(body) > largest:
+            raise OverflowError(f"an answer of more than {largest} bytes")
         if waiting is not None:
             waiting()
     if expected is not None and len(body) != expected:

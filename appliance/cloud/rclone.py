@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import itertools
+import secrets
 import sysconfig
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -28,8 +29,8 @@ import msgspec
 
 from appliance import decoding
 from appliance.cloud.backends import SHOWS_HALF_FILES, is_secret, rclone_options, secret_values
-from appliance.cloud.rcd import Daemon, RcError
-from appliance.cloud.remote import Moved, RemoteConfig, RemoteObject, Room
+from appliance.cloud.rcd import HELD, MEMORY, Daemon, RcError
+from appliance.cloud.remote import Moved, RemoteConfig, RemoteEntry, RemoteFile, RemoteObject, Room
 from appliance.cloud.words import explain, explain_refused_deletion, full, says_nothing
 from appliance.errors import (
     ConflictError,
@@ -39,8 +40,10 @@ from appliance.errors import (
     RemoteDeniedError,
     RemoteFullError,
     UnavailableError,
+    UsageError,
 )
 from appliance.files import FILES, Files
+from appliance.language import later
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +64,8 @@ _FLAGS: Final = ("--contimeout", "15s", "--timeout", "2m", "--user-agent", "mail
 _STOP_PATIENCE: Final = 40  # looks (10 s) that rclone has to break off a transfer
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _COMPARED_AT_ONCE: Final = 8 * 1024 * 1024
+_LARGEST_LISTING: Final = 32 * 1024 * 1024
+"""Bytes in which rclone lists one folder, some 150,000 entries; a replica's own listings have no such limit."""
 _HASHES: Final = ("sha256", "sha1", "md5")  # that rclone and hashlib share, the best first
 
 T = TypeVar("T")
@@ -74,6 +79,7 @@ class _Item(msgspec.Struct, rename="pascal"):
     size: int
     mod_time: str
     hashes: dict[str, str] = {}
+    is_dir: bool = False
 
 
 class _Listing(msgspec.Struct):
@@ -276,6 +282,23 @@ class RcloneRemote:
                     self.delete(item.path)
         return objects
 
+    def entries(self, folder: str) -> Sequence[RemoteEntry]:
+        """What is in a folder, and not below it. Raises NotFoundError, UsageError where it is too much to list."""
+        return [
+            RemoteEntry(item.path, item.is_dir, item.size, _modified(item))
+            for item in self._again(lambda: self._looked_into(folder))
+        ]
+
+    def file(self, name: str) -> RemoteFile | None:
+        """What is known of a file without reading it; None where there is none."""
+        service = self._again(self._asked)
+        kind = "" if service.features.slow_hash else service.kind
+        item = self._again(lambda: self._stat(name, hashes=(kind,) if kind else (), modified=True))
+        if item is None or item.is_dir:
+            return None
+        hash = item.hashes.get(kind, "")
+        return RemoteFile(name, item.size, _modified(item), kind if hash else "", hash)
+
     def hashes(self, folder: str) -> Mapping[str, tuple[str, str]]:
         """The hashes of all objects below a folder that the service keeps, of the best kind that it has."""
         service = self._again(self._asked)
@@ -289,7 +312,7 @@ class RcloneRemote:
 
     def hash_of(self, name: str) -> tuple[str, str] | None:
         """The hash of one object, of the best kind that the service has or makes."""
-        item = self._again(lambda: self._stat(name, hashes=True))
+        item = self._again(lambda: self._stat(name, hashes=_HASHES))
         return next(((kind, item.hashes[kind]) for kind in _HASHES if item and item.hashes.get(kind)), None)
 
     def put(self, source: Path, name: str, moved: Moved | None = None, *, lock_until: int = 0) -> None:
@@ -303,6 +326,12 @@ class RcloneRemote:
             raise
         if self._config.type == "local":
             self._sync_locally(name)
+
+    def store(self, name: str, data: bytes) -> bool:
+        """Upload bytes under a name that is free; False where these bytes are there already. They are on no disk of
+        this box meanwhile. Raises ConflictError where other bytes are there, and as ``put``."""
+        stops = self._stops
+        return self._again(lambda: self._store(name, data, stops))
 
     def get(self, name: str, target: Path, moved: Moved | None = None) -> None:
         """Download to a new file."""
@@ -405,21 +434,46 @@ class RcloneRemote:
                     "overwritten; a check of the replica tells more."
                 )
             return
+        self._upload(
+            {"srcFs": str(source.absolute().parent), "srcRemote": source.name}, name, source.stat().st_size, moved,
+            stops, lock_until,
+        )  # fmt: skip
+
+    def _store(self, name: str, data: bytes, stops: int) -> bool:
+        there = self._stat(name)
+        if there is not None:
+            if there.size != len(data) or self._read(name, 0, None, stops) != data:
+                text = later("There is another file called “{path}” on the remote “{name}”. It was not overwritten.")
+                raise ConflictError(text, path=name, name=self._config.name)
+            return False
+        held = secrets.token_hex(16)
+        self._section.ready()  # what is held is lost with the child
+        self._section.daemon.hold(held, data)
+        try:
+            self._upload({"srcFs": MEMORY, "srcRemote": f"{HELD}/{held}"}, name, len(data), None, stops)
+        finally:
+            with contextlib.suppress(RcError, UnavailableError):
+                self._call("operations/deletefile", fs=MEMORY, remote=f"{HELD}/{held}")
+        return True
+
+    def _upload(
+        self, source: Mapping[str, str], name: str, size: int, moved: Moved | None, stops: int, lock_until: int = 0
+    ) -> None:
+        """Copy what rclone knows as ``source`` to a name that is free."""
         free = name + TEMPORARY if self._config.type in SHOWS_HALF_FILES else name
         upload = {
-            "srcFs": str(source.absolute().parent),
-            "srcRemote": source.name,
+            **source,
             "dstFs": self._fs(self._lock(lock_until)),
             "dstRemote": free,
             "_config": {"NoCheckDest": True},
         }
         try:
-            self._transfer(upload, source.stat().st_size, moved, stops)
+            self._transfer(upload, size, moved, stops)
         except RcError as error:
             if not isinstance(explain(self._config, error.status, error.text), NotFoundError):
                 raise
             self._make_place()
-            self._transfer(upload, source.stat().st_size, moved, stops)
+            self._transfer(upload, size, moved, stops)
         if free != name:
             self._call("operations/movefile", srcFs=self._fs(), srcRemote=free, dstFs=self._fs(), dstRemote=name)
 
@@ -477,12 +531,29 @@ class RcloneRemote:
         if moved is not None:
             moved(size)
 
-    def _stat(self, name: str, *, hashes: bool = False) -> _Item | None:
-        options: dict[str, Any] = {"filesOnly": True, "noMimeType": True, "noModTime": True}
-        if hashes:
-            options |= {"showHash": True, "hashTypes": _HASHES}
+    def _looked_into(self, folder: str) -> Sequence[_Item]:
+        asked = {
+            "fs": self._fs(), "remote": folder, "opt": {"noMimeType": True}, "_config": {"UseServerModTime": True},
+        }  # fmt: skip
         try:
-            answer = self._call("operations/stat", fs=self._fs(), remote=name, opt=options)
+            answer = self._section.daemon.call("operations/list", asked, largest=_LARGEST_LISTING)
+        except OverflowError as error:
+            text = later("There are too many files in “{folder}” on the remote “{name}” to list them. Name the file.")
+            raise UsageError(text, folder=folder, name=self._config.name) from error
+        except RcError as error:
+            if error.status != 404:
+                raise
+            text = later("There is no folder “{folder}” on the remote “{name}”.")
+            raise NotFoundError(text, folder=folder, name=self._config.name) from error
+        return decoding.from_json(answer, _Listing).list or ()
+
+    def _stat(self, name: str, *, hashes: Sequence[str] = (), modified: bool = False) -> _Item | None:
+        options: dict[str, Any] = {"filesOnly": True, "noMimeType": True, "noModTime": not modified}
+        if hashes:
+            options |= {"showHash": True, "hashTypes": hashes}
+        settings = {"UseServerModTime": True} if modified else {}
+        try:
+            answer = self._call("operations/stat", fs=self._fs(), remote=name, opt=options, _config=settings)
         except RcError as error:
             if error.status == 404:
                 return None
@@ -493,7 +564,7 @@ class RcloneRemote:
         """Whether an object has the bytes of a file, by a hash that the service keeps, else by reading it."""
         if there.size != source.stat().st_size:
             return False
-        known = self._stat(name, hashes=True)
+        known = self._stat(name, hashes=_HASHES)
         hashes = known.hashes if known else {}
         for kind in _HASHES:
             if hashes.get(kind):
@@ -562,6 +633,10 @@ class RcloneRemote:
             self._files.close(descriptor)
         for folder in itertools.takewhile(lambda one: one != Path(self._config.path).parent, path.parents):
             self._files.sync_directory(folder)
+
+
+def _modified(item: _Item) -> int:
+    return _microseconds(datetime.fromisoformat(item.mod_time))
 
 
 def _microseconds(moment: datetime) -> int:

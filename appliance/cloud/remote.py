@@ -51,6 +51,26 @@ class RemoteObject(msgspec.Struct, frozen=True):
     modified: int
 
 
+class RemoteEntry(msgspec.Struct, frozen=True):
+    """A file or folder on a remote. ``size`` is -1 where it is not told; ``modified`` is microseconds."""
+
+    path: str
+    folder: bool
+    size: int
+    modified: int
+
+
+class RemoteFile(msgspec.Struct, frozen=True):
+    """A file on a remote. ``hash`` (hex) is of the best kind that the service keeps; both are empty where it keeps
+    none, or would have to read the file for it."""
+
+    path: str
+    size: int
+    modified: int  # microseconds
+    hash_kind: str = ""
+    hash: str = ""
+
+
 class Room(msgspec.Struct, frozen=True):
     """Bytes on the remote; None where it does not tell."""
 

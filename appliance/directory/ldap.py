@@ -23,6 +23,7 @@ KIND: Final = DirectoryKind(
             "For example ldaps://dc1.example.com or ldap://ldap.example.com. Several, parted by blanks, are tried in "
             "order when one does not answer.",
             required=True,
+            place=True,
         ),
         Field(
             "preset",
@@ -47,6 +48,7 @@ KIND: Final = DirectoryKind(
             "on a line that nobody else can listen to.",
             choices=("starttls", "none"),
             closed=True,
+            place=True,
         ),
         Field(
             "ca",
@@ -54,6 +56,7 @@ KIND: Final = DirectoryKind(
             "The certificate (PEM) of the authority that issued the server's, where it is a company's own. On the "
             "command line: ca=@ca.pem. Empty: the authorities that this system trusts.",
             multiline=True,
+            place=True,
         ),
         Field(
             "groups",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Final, Literal, TypeAlias
 
 import msgspec
@@ -43,14 +43,38 @@ class Selection(msgspec.Struct, frozen=True):
 
     def chosen(self, folders: Iterable[tuple[Path, Role]]) -> frozenset[Path]:
         """Those of an account's folders that were chosen. Raises UsageError for a pattern that is none."""
-        roles = dict(folders)
-        include, exclude = [_Pattern(one) for one in self.include], [_Pattern(one) for one in self.exclude]
-        return frozenset(
-            path
-            for path in roles
-            if (not include or any(one.means(path, roles) for one in include))
-            and not any(one.means(path, roles) for one in exclude)
-        )
+        choice = Choice(self, dict(folders))
+        return frozenset(filter(choice.takes, choice.roles))
+
+
+class Choice:
+    """A selection among the folders of one account."""
+
+    def __init__(self, selection: Selection, roles: Mapping[Path, Role]) -> None:
+        """``roles`` of the account's folders. Raises UsageError for a pattern that is none."""
+        self.roles = roles
+        self._include = [_Pattern(one) for one in selection.include]
+        self._exclude = [_Pattern(one) for one in selection.exclude]
+        self._found: dict[Path, tuple[bool, bool]] = {}
+
+    def takes(self, folder: Path) -> bool:
+        """Whether the folder is chosen; it need not be one of those that were listed."""
+        included, excluded = self._means(folder)
+        return included and not excluded
+
+    def takes_message(self, folder: Path, labels: Collection[Path]) -> bool:
+        """Whether a message is chosen that lies in a folder, and, by its labels, in others, too: one of them is
+        chosen, and none of its labels is excluded."""
+        if any(self._means(label)[1] for label in labels):
+            return False
+        return self.takes(folder) or any(map(self.takes, labels))
+
+    def _means(self, path: Path) -> tuple[bool, bool]:
+        """Whether the folder is meant to be included, and to be excluded; of many messages the same is asked."""
+        if path not in self._found:
+            included = not self._include or any(one.means(path, self.roles) for one in self._include)
+            self._found[path] = included, any(one.means(path, self.roles) for one in self._exclude)
+        return self._found[path]
 
 
 class _Pattern:

@@ -81,10 +81,11 @@ def owners_addresses(reading: Reading, facts: MessageFacts, provenance: Provenan
 
     A report's envelope decides alone, as the header may say anything; a group that was expanded owns nothing.
     Without a report the envelope that the mail came with and every address of its header count. Mail that was fetched
-    belongs to those in whose folders it lay, whoever it names.
+    or imported belongs to those in whose folders it lay, whoever it names; beside them to the holders of the addresses
+    that its import has named, if any.
     """
     if provenance.source in places.SOURCES:
-        return ()
+        return provenance.belongs_to
     found: list[str] = []
     if reading.report is not None:
         found += [reading.report.sender, reading.report.on_behalf_of]

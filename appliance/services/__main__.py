@@ -18,7 +18,7 @@ import threading
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from appliance.confine import die_with_parent, undumpable
 from appliance.errors import LockedError, MailkeepError, UnavailableError
@@ -28,6 +28,9 @@ from appliance.keys.agent_client import Agent
 from appliance.services.api import LockState
 from appliance.services.paths import Paths
 from appliance.services.unlock import agent_keys, agent_of
+
+if TYPE_CHECKING:
+    from appliance.imports.nursery import Nursery
 
 log = logging.getLogger("mailkeep")
 
@@ -183,6 +186,8 @@ def run_archiver(paths: Paths, duty: Duty) -> None:
     dispatcher.certificates.start()
     dispatcher.directories.start()
     dispatcher.profiles.start()
+    dispatcher.imports.start()
+    dispatcher.fetching.start()
     dispatcher.compactions.start()
     dispatcher.replicas.start()
     dispatcher.trends.start()
@@ -230,17 +235,28 @@ def run_replicator(paths: Paths, duty: Duty) -> None:
 
 def run_collector(paths: Paths, duty: Duty) -> None:
     """Fetch mail until the duty ends; while the archive is locked too, where the box has the key for that."""
+    from appliance.imports.nursery import Nursery
     from appliance.services import between
     from appliance.services.collector.confinement import confine_collector
     from appliance.services.collector.holding import keys_of_agent, keys_on_the_box
+    from appliance.services.collector.importing import by_children_of
     from appliance.services.collector.process import work
 
     found = _service_keys(duty, partial(keys_on_the_box, paths, duty.agent), partial(keys_of_agent, duty.agent))
     if found is not None:
         keys, follow = found
-        confine_collector(paths)  # before there are threads, which would keep what they had
-        follow()
-        work(paths, keys, duty.notifier.ready, partial(duty.last, partial(between.answers, paths.collector_socket)))
+        with Nursery() as nursery:
+            confine_collector(paths)  # before there are threads, which would keep what they had
+            follow()
+            # A confined process starts no other: where the nursery dies, both begin anew.
+            threading.Thread(target=_end_after, args=(nursery, duty), daemon=True).start()
+            works = partial(between.answers, paths.collector_socket)
+            work(paths, keys, by_children_of(nursery), duty.notifier.ready, partial(duty.last, works))
+
+
+def _end_after(nursery: Nursery, duty: Duty) -> None:
+    nursery.wait()
+    duty.stop.set()
 
 
 def _service_keys(

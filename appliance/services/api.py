@@ -123,6 +123,7 @@ class SearchPage(msgspec.Struct, frozen=True):
     milliseconds: float = 0.0
     everywhere: bool = False  # an auditor's search over all archives
     folder: FolderPlace | None = None  # the folder that it was kept to
+    trees: tuple[FolderTree, ...] = ()  # of the archives that it is about, where they were asked for
 
 
 class PartInfo(msgspec.Struct, frozen=True):
@@ -134,6 +135,8 @@ class PartInfo(msgspec.Struct, frozen=True):
     size: int
     inline: bool = False
     text_status: str = "none"
+    within: int | None = None
+    """The part that it lies in, a winmail.dat (TNEF)."""
 
 
 class EnvelopeLine(msgspec.Struct, frozen=True):
@@ -484,6 +487,25 @@ class RemoteTested(msgspec.Struct, frozen=True):
     words: str
     failure: Failure | None = None
     """The error that ended it, for who tells of it in another language than English."""
+
+
+class RemoteEntry(msgspec.Struct, frozen=True):
+    """A file or folder that lies beside a replica. ``path`` counts from the top of the remote; ``size`` is -1 where it
+    is not known, ``modified`` in seconds."""
+
+    path: str
+    folder: bool
+    size: int
+    modified: int
+
+
+class RemoteListing(msgspec.Struct, frozen=True):
+    """What is in a folder of a remote, folders first; ``unlisted`` more entries are there."""
+
+    remote: str
+    folder: str
+    entries: tuple[RemoteEntry, ...]
+    unlisted: int = 0
 
 
 class ReplicationSettings(msgspec.Struct, frozen=True):
@@ -906,3 +928,103 @@ class ProfileBegun(msgspec.Struct, frozen=True, kw_only=True):
 
     run: int | None = None
     job: JobInfo | None = None
+
+
+IMPORT_CHUNK = 1024 * 1024
+"""Most bytes of a file that one call brings."""
+
+
+class ImportCounts(msgspec.Struct, frozen=True):
+    """What became of the items of imported files: ``found`` is the sum of archived, already, skipped and failed.
+
+    ``already`` were in the archive before; ``skipped`` are those that are not wanted (a calendar item, a draft of
+    another kind). ``bytes`` are of the archived ones.
+    """
+
+    found: int = 0
+    archived: int = 0
+    already: int = 0
+    skipped: int = 0
+    failed: int = 0
+    bytes: int = 0
+
+
+ImportState = Literal["arriving", "waiting", "running", "done", "failed", "stopped"]
+
+
+class ImportFile(msgspec.Struct, frozen=True, kw_only=True):
+    """One file of an import. ``arrived`` bytes of ``size`` are kept on the box until it has been read; ``sha256`` (hex)
+    is known once all have arrived. ``expected`` items as the file says, None where it does not; ``folder`` is the one
+    that is being read; ``words`` say why it failed, or what is to be known."""
+
+    number: int
+    name: str
+    size: int
+    arrived: int
+    state: ImportState
+    counts: ImportCounts
+    archive: str = ""  # address; empty where each message's addresses say whose it is
+    target: tuple[str, ...] = ()
+    sha256: str = ""
+    format: str = ""
+    expected: int | None = None
+    folder: str = ""
+    words: str = ""
+
+
+class ImportProblem(msgspec.Struct, frozen=True):
+    """An item that was not archived, or not whole: ``failed`` with its reason, ``skipped`` because it is not wanted,
+    ``warning`` where something of it could not be taken over."""
+
+    file: int
+    folder: str
+    item: str
+    what: Literal["failed", "skipped", "warning"]
+    why: str
+
+
+class ImportInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """An import. Times are seconds. ``owners``: all of it goes to one archive, or each message to those whose addresses
+    it has. ``files`` and ``problems`` come with a single import only; ``unlisted`` problems are counted and not listed.
+    With ``dry_run`` nothing is archived: ``archived`` is what would have been."""
+
+    id: int
+    title: str
+    owners: Literal["archive", "addresses"]
+    archive: str  # address
+    folder: tuple[str, ...]
+    dry_run: bool
+    recovered: bool
+    others: bool
+    state: ImportState
+    by: str
+    queued: int
+    begun: int | None
+    ended: int | None
+    counts: ImportCounts
+    size: int = 0  # bytes of all files
+    files_done: int = 0
+    files_all: int = 0
+    awaited: int = 0  # files that the archive is to fetch by itself and has not begun to
+    words: str = ""
+    files: tuple[ImportFile, ...] = ()
+    problems: tuple[ImportProblem, ...] = ()
+    unlisted: int = 0
+
+
+class ImportWatchEntry(msgspec.Struct, frozen=True):
+    """What lies in the watched folder, by its path there: it changed just now (``settling``), waits for others, is
+    being imported (``running``, as ``run``), waits to be moved away, or cannot be taken in, which ``words`` explain."""
+
+    name: str
+    state: Literal["settling", "waiting", "running", "moving", "refused"]
+    words: str = ""
+    run: int | None = None
+
+
+class ImportWatch(msgspec.Struct, frozen=True):
+    """The watched folder, empty where there is none; ``trouble`` says why nothing is taken in just now."""
+
+    folder: str
+    trouble: str = ""
+    entries: tuple[ImportWatchEntry, ...] = ()

@@ -13,7 +13,7 @@ from appliance.settings import tables
 
 _WORD = re.compile(r"[\w-]+")
 
-CONTENT_ACTIONS = ("search", "search.everywhere", "attachment.open", "export.begin", "export.download")
+CONTENT_ACTIONS = ("search", "search.everywhere", "attachment.open", "export.begin", "export.download", "unpack.begin")
 """Actions whose ``what`` can hold words of somebody's mail or search: for auditors only."""
 
 OTHERS = ".other"

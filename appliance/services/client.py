@@ -133,6 +133,18 @@ class Stream:
         return self._chunks
 
 
+class ImportSettings(TypedDict, total=False):
+    """What an import is to do; ``archive`` is an address, "" with ``owners`` "addresses"."""
+
+    archive: str
+    owners: Literal["archive", "addresses"]
+    folder: tuple[str, ...]
+    dry_run: bool
+    recovered: bool
+    others: bool
+    code_page: str
+
+
 class ArchiveClient:
     """Calls to the archiver over its Unix socket. Methods raise the ``MailkeepError`` that the service raised,
     and ``UnavailableError`` where the archiver does not answer."""
@@ -223,10 +235,12 @@ class ArchiveClient:
         whose: str = "",
         folder: str = "",
         below: bool = False,
+        trees: bool = False,
     ) -> api.SearchPage:
         """A page of results. ``everywhere`` (auditors only) looks in all archives, ``whose`` in another that is open to
         the caller, by its id, or with ``api.ALL`` in each that they may read. ``folder`` (an id)
-        keeps the search to a folder and, with ``below``, to those in it. Raises QueryError, ForbiddenError, for a
+        keeps the search to a folder and, with ``below``, to those in it. With ``trees`` come the folders beside it, as
+        ``folders`` gives them: one look, one line of the audit trail. Raises QueryError, ForbiddenError, for a
         folder NotFoundError."""
         return await self._call(
             "search",
@@ -240,6 +254,7 @@ class ArchiveClient:
             whose=whose,
             folder=folder,
             below=below,
+            trees=trees,
         )
 
     async def folders(self, token: str, *, whose: str = "") -> tuple[api.FolderTree, ...]:
@@ -454,6 +469,76 @@ class ArchiveClient:
         """The audit trail (auditors; administrators see it without what was searched for)."""
         return await self._call("audit", api.AuditPage, token, find=find, offset=offset, limit=limit)
 
+    # -- imports ----------------------------------------------------------------------------------------------
+
+    async def imports(self, token: str, *, limit: int = 50) -> tuple[api.ImportInfo, ...]:
+        """The imports that are remembered, newest first, without their files."""
+        return await self._call("imports", tuple[api.ImportInfo, ...], token, limit=limit)
+
+    async def import_get(self, token: str, *, id: int, problems: int = 1000) -> api.ImportInfo:
+        """One import, with its files and at most so many of what was not archived, or not whole, what failed first.
+        Raises NotFoundError."""
+        return await self._call("import_get", api.ImportInfo, token, id=id, problems=problems)
+
+    async def import_begin(self, token: str, *, title: str, **settings: Unpack[ImportSettings]) -> api.ImportInfo:
+        """A new import, which files are given to afterwards. Raises UsageError, NotFoundError for an archive."""
+        return await self._call("import_begin", api.ImportInfo, token, title=title, **settings)
+
+    async def import_file(
+        self, token: str, *, id: int, name: str, size: int, archive: str = "", folder: tuple[str, ...] = (),
+        password: str = "",
+    ) -> api.ImportFile:  # fmt: skip
+        """A file that is to arrive. ``archive`` (an address) and ``folder`` where they are others than the import's.
+        Raises DiskFullError where there is no room for it, ConflictError where the import takes no more files, and
+        UnavailableError while two that came before have not been read: try again shortly."""
+        return await self._call(
+            "import_file", api.ImportFile, token, id=id, name=name, size=size, archive=archive, folder=folder,
+            password=password,
+        )  # fmt: skip
+
+    async def import_write(self, token: str, *, id: int, file: int, offset: int, data: bytes) -> int:
+        """Some bytes of a file, at most ``api.IMPORT_CHUNK`` and, but for its end, at least 64 KiB; how many have
+        arrived now, which is where to go on. What arrived before is passed over. Raises ConflictError where there is a
+        gap before ``offset``."""
+        return await self._call("import_write", int, token, id=id, file=file, offset=offset, data=data)
+
+    async def import_arrived(self, token: str, *, id: int, file: int, sha256: str = "") -> api.ImportFile:
+        """All of the file has arrived; it is read as soon as those before it are. Raises ConflictError where bytes are
+        missing, DamageError where its SHA-256 (hex) is another: then it arrives anew."""
+        return await self._call("import_arrived", api.ImportFile, token, id=id, file=file, sha256=sha256)
+
+    async def import_complete(self, token: str, *, id: int) -> api.ImportInfo:
+        """No more files come; the import ends when all are read."""
+        return await self._call("import_complete", api.ImportInfo, token, id=id)
+
+    async def import_from_remote(
+        self, token: str, *, id: int, remote: str, paths: Sequence[str], archive: str = "",
+        folder: tuple[str, ...] = (), password: str = "", last: bool = False,
+    ) -> api.ImportInfo:  # fmt: skip
+        """Have the archive fetch files of a remote (paths from its top) into an import, one after the other; with
+        ``last`` no more come, and the import ends when all are read. Raises NotFoundError for what is not there,
+        ConflictError where the import takes no more, and what the remote raises."""
+        return await self._call(
+            "import_from_remote", api.ImportInfo, token, id=id, remote=remote, paths=tuple(paths), archive=archive,
+            folder=folder, password=password, last=last,
+        )  # fmt: skip
+
+    async def import_watch(self, token: str) -> api.ImportWatch:
+        """Which folder of the box is watched, and what of it waits, and why."""
+        return await self._call("import_watch", api.ImportWatch, token)
+
+    async def import_watch_set(self, token: str, *, folder: str) -> api.ImportWatch:
+        """Import from now on what is put into a folder of the box; with an empty name into none. Raises UsageError."""
+        return await self._call("import_watch_set", api.ImportWatch, token, folder=folder)
+
+    async def import_stop(self, token: str, *, id: int) -> api.ImportInfo:
+        """Ask an import to end. What was archived stays; who imports the files again goes on from there."""
+        return await self._call("import_stop", api.ImportInfo, token, id=id)
+
+    async def import_report(self, token: str, *, id: int, form: Literal["csv", "html"]) -> bytes:
+        """The report of an import, as a file (UTF-8). Raises NotFoundError."""
+        return await self._call("import_report", bytes, token, id=id, form=form)
+
     # -- replicas ---------------------------------------------------------------------------------------------
 
     async def directories(self, token: str) -> tuple[api.DirectoryInfo, ...]:
@@ -520,9 +605,10 @@ class ArchiveClient:
         """Try everything that a run needs, and fetch nothing."""
         return await self._call("profile_test", tuple[Check, ...], token, name=name)
 
-    async def profile_deletions(self, token: str, *, name: str) -> api.ProfileDeletions:
-        """What the profile's rule would have deleted at the source if it ran now; nothing is."""
-        return await self._call("profile_deletions", api.ProfileDeletions, token, name=name)
+    async def profile_deletions(self, token: str, *, name: str, after_days: int | None = None) -> api.ProfileDeletions:
+        """What the profile's rule would have deleted at the source if it ran now, or if it were another one; nothing
+        is."""
+        return await self._call("profile_deletions", api.ProfileDeletions, token, name=name, after_days=after_days)
 
     async def profile_run(self, token: str, *, name: str) -> api.ProfileBegun:
         """Begin a run, after a synchronisation where the profile has a directory."""
@@ -573,6 +659,11 @@ class ArchiveClient:
         return await self._call(
             "remote_test", api.RemoteTested, token, name=name, type=type, options=options, path=path
         )
+
+    async def remote_files(self, token: str, *, name: str, folder: str = "") -> api.RemoteListing:
+        """What is in a folder of a remote, beside the replica. Raises NotFoundError, ForbiddenError for the replica's
+        own, UsageError for what is no path or too much, and what the remote raises."""
+        return await self._call("remote_files", api.RemoteListing, token, name=name, folder=folder)
 
     async def replicate_begin(self, token: str, *, remote: str = "") -> tuple[api.RunInfo, ...]:
         """Bring one remote, or all that are not paused, up to date. Raises UsageError where there is none."""

@@ -30,6 +30,8 @@ from appliance.services.doctoring.service import Examinations
 from appliance.services.exporting import Exports
 from appliance.services.health import health
 from appliance.services.identity import Identity
+from appliance.services.imports.fetching import ImportFetching
+from appliance.services.imports.managing import ImportServices
 from appliance.services.jobs import Jobs
 from appliance.services.local import LocalServices
 from appliance.services.looking import Looking
@@ -45,6 +47,7 @@ from appliance.services.slots import Slots
 from appliance.services.support import Support
 from appliance.services.timestamping import Timestamping
 from appliance.services.trends import Trends
+from appliance.services.unpacking import Unpacking
 from appliance.services.verifying import Verifications
 from appliance.services.wire import Call
 
@@ -104,6 +107,8 @@ class Dispatcher:
         self.certificates = Certificates(archive, jobs)
         self.directories = Directories(archive, jobs)
         self.profiles = Profiles(archive, jobs, self.directories)
+        self.imports = ImportServices(archive, self.profiles.telling)
+        self.fetching = ImportFetching(archive, self.imports, self.replicas, self.profiles.telling)
         examinations = Examinations(archive, jobs, self.replicas)
         looking = Looking(archive)
         self.trends = Trends(looking)
@@ -127,7 +132,7 @@ class Dispatcher:
             "export_begin": exports.begin, "jobs": jobs.list, "job": jobs.get, "job_stop": jobs.stop,
             "job_download": exports.download, "user_invite": user_invite,
             **self.replicas.methods(), **self.certificates.methods(), **self.directories.methods(),
-            **self.profiles.methods(), **examinations.methods(),
+            **self.profiles.methods(), **self.imports.methods(), **self.fetching.methods(), **examinations.methods(),
             **looking.methods(), **self.trends.methods(),
             **self.alarming.methods(), **self.notifications.methods(), **metrics.methods(), **support.methods(),
         })  # fmt: skip
@@ -140,6 +145,7 @@ class Dispatcher:
             **LocalServices(archive, identity).methods(), **Slots(archive).methods(),
             **locking.LocalLock(archive).methods(), **Verifications(archive, jobs).methods(),
             **Proofs(archive).methods(), **self.timestamping.methods(), **self.compactions.methods(),
+            **Unpacking(archive, jobs, self.replicas).methods(),
             **self.replicas.for_box(), **self._console.methods(), "health": lambda _who: self._health(),
         })  # fmt: skip
 
@@ -149,6 +155,8 @@ class Dispatcher:
         self.alarming.close()
         self.timestamping.close()
         self.certificates.close()
+        self.fetching.close()
+        self.imports.close()
         self.profiles.close()
         self.directories.close()
         self.compactions.close()

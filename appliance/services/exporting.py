@@ -82,7 +82,7 @@ def write_zip(
                     bundle.writestr(file, content)
                     received = datetime.fromtimestamp(row.received_at / 1e6, UTC).isoformat(timespec="seconds")
                     digest = hashlib.sha256(content).hexdigest()
-                    lines.writerow([file, id, received, _inert(subject), len(content), digest, ""])
+                    lines.writerow([file, id, received, inert(subject), len(content), digest, ""])
             except MailkeepError as error:
                 left_out += 1
                 lines.writerow(["", id, "", "", "", "", error.message])
@@ -222,6 +222,6 @@ def _hits(archive: Archive, view: View, query: str, chosen: Chosen | None, progr
     yield from archive.index.every(node, scope)
 
 
-def _inert(text: str) -> str:
+def inert(text: str) -> str:
     """Text that a spreadsheet does not take for a formula."""
     return "'" + text if text[:1] in "=+-@\t\r" else text

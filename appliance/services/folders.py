@@ -42,10 +42,15 @@ def folders(archive: Archive, principal: Principal, *, whose: str = "") -> tuple
     """The folders of each archive that ``whose`` names (as in ``Principal.looking``) and that has any, by the archives'
     names, the caller's own first. No mail that was fetched, no tree."""
     view = principal.looking(everywhere=False, whose=whose)
-    found = trees(archive, view)
+    found = own_first(archive, principal, view)
     if view.others and found:
         note_look(archive, principal, "folders", "", view.others)
-    return tuple(sorted(found, key=lambda one: one.archive != principal.id))
+    return found
+
+
+def own_first(archive: Archive, principal: Principal, view: View) -> tuple[api.FolderTree, ...]:
+    """As ``trees``, the caller's own first."""
+    return tuple(sorted(trees(archive, view), key=lambda one: one.archive != principal.id))
 
 
 def trees(archive: Archive, view: View) -> tuple[api.FolderTree, ...]:

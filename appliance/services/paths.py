@@ -135,6 +135,11 @@ class Paths(msgspec.Struct, frozen=True):
         return self.collecting / "ledger.db"
 
     @property
+    def scratch(self) -> Path:
+        """Files that are imported, sealed, until they have been read."""
+        return self.collecting / "scratch"
+
+    @property
     def collector_socket(self) -> Path:
         """Where the collector answers the archiver."""
         return self.run / "collector" / "collector.sock"

@@ -17,8 +17,9 @@ from appliance.cloud.backends import is_same_place, is_secret, place_of
 from appliance.cloud.checked import remembered_files
 from appliance.cloud.local import ROOT
 from appliance.cloud.objects import Placed
+from appliance.cloud.outside import LARGEST_PIECE, Listing, clean
 from appliance.cloud.probe import RemoteTest
-from appliance.cloud.remote import RemoteConfig
+from appliance.cloud.remote import RemoteConfig, RemoteFile
 from appliance.cloud.remotes import Remotes, check, write_remotes
 from appliance.cloud.state import ReplicaPaths, State
 from appliance.errors import ConflictError, MailkeepError, NotFoundError, UsageError
@@ -61,7 +62,8 @@ class Replicas:
         """The services by name."""
         return {
             "remotes": self.remotes, "remote_add": self.add, "remote_change": self.change,
-            "remote_remove": self.remove, "remote_test": self.test, "replicate_begin": self.replicate,
+            "remote_remove": self.remove, "remote_test": self.test, "remote_files": self.files,
+            "replicate_begin": self.replicate,
             "replica_verify_begin": self.verify, "replica_runs": self.runs, "replica_stop": self.stop,
             "replica_history": self.history, "replica_settings": self.settings,
             "replica_settings_set": self.settings_set,
@@ -198,6 +200,39 @@ class Replicas:
             up=found.bytes_per_second_up, down=found.bytes_per_second_down, free=found.room.free, words=found.words,
             failure=found.failure,
         )  # fmt: skip
+
+    def files(self, principal: Principal, *, name: str, folder: str = "") -> api.RemoteListing:
+        """What is in a folder of a remote, beside the replica. Raises NotFoundError, ForbiddenError for the replica's
+        own, UsageError, UnavailableError."""
+        principal.require("admin")
+        self._known(name)
+        self._archive.note(principal, "remote.look", f"{name}:{clean(folder)}")
+        found = self._ask("look", Listing, remote=name, folder=folder)
+        entries = (api.RemoteEntry(one.path, one.folder, one.size, one.modified // 1_000_000) for one in found.entries)
+        return api.RemoteListing(name, found.folder, tuple(entries), found.unlisted)
+
+    def require_known(self, name: str) -> None:
+        """Raise NotFoundError where no remote is called so."""
+        self._known(name)
+
+    def file(self, name: str, path: str) -> RemoteFile:
+        """What is known of a file that lies on a remote, beside the replica. Raises as ``files``."""
+        self._known(name)
+        return self._ask("look_at", RemoteFile, remote=name, path=path)
+
+    def piece(self, name: str, path: str, offset: int, size: int) -> bytes:
+        """Bytes of such a file, fewer than ``size`` only at its end. Raises as ``files``."""
+        return self._ask("piece", bytes, remote=name, path=path, offset=offset, size=size)
+
+    def store(self, name: str, path: str, data: bytes) -> bool:
+        """A new file on a remote, beside the replica; False where these bytes are there already. Raises ConflictError
+        where another file is, ForbiddenError for the replica's folder, and what the remote raises."""
+        stored: bool | None = None
+        for offset in range(0, max(len(data), 1), LARGEST_PIECE):
+            piece = data[offset : offset + LARGEST_PIECE]
+            asked = {"remote": name, "path": path, "data": piece, "offset": offset, "size": len(data)}
+            stored = self._ask("store", bool | None, **asked)  # type: ignore[arg-type]
+        return bool(stored)
 
     # -- runs -------------------------------------------------------------------------------------------------
 

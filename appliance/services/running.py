@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -47,7 +48,8 @@ class RunningBox:
 
     def close(self) -> None:
         """Hang up."""
-        self._stream.close()
+        with suppress(OSError):  # of a connection that broke off in the middle of a call
+            self._stream.close()
         self._socket.close()
 
     def call(self, method: str, kind: type[T], /, **params: Any) -> T:

@@ -6,6 +6,8 @@ import time
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
 
+import msgspec
+
 from appliance.errors import UsageError
 from appliance.index.search import Found, Scope
 from appliance.mail.facts import Mailbox
@@ -31,15 +33,18 @@ def search(
     whose: str = "",
     folder: str = "",
     below: bool = False,
+    trees: bool = False,
 ) -> api.SearchPage:
     """A page of what the caller may see. Raises QueryError with the place where the query cannot be understood.
 
     ``whose`` as in ``Principal.looking``; where that is several archives, each hit names those it is in. With
-    ``folder`` (an id) only what lay there counts and, with ``below``, in the folders in it. Raises NotFoundError where
-    the caller has no such folder.
+    ``folder`` (an id) only what lay there counts and, with ``below``, in the folders in it; with ``trees`` come the
+    folders beside it. Raises NotFoundError where the caller has no such folder.
     """
     view = principal.looking(everywhere=everywhere, whose=whose)
     page = search_view(archive, view, query=query, sort=sort, offset=offset, limit=limit, folder=folder, below=below)
+    if trees:
+        page = msgspec.structs.replace(page, trees=folders.own_first(archive, principal, view))
     action = "search.everywhere" if everywhere else "search"
     asked = f"{query} in {' / '.join(page.folder.path)}" if page.folder else query
     note_look(archive, principal, action, f"{asked} → {page.total}", view.others)

@@ -303,6 +303,12 @@ def _(event: events.ReplicationSet, context: Context) -> tuple[str, str, str]:
 
 
 @_apply.register
+def _(event: events.ImportFolderSet, context: Context) -> tuple[str, str, str]:
+    context.database.merge(tables.ImportFolder(id=1, path=event.path))
+    return "imports.watch", event.path or "off", ""
+
+
+@_apply.register
 def _(event: events.DirectoryPut, context: Context) -> tuple[str, str, str]:
     action = f"directory.{_put(tables.Directory, event, context)}"
     told = [event.name, event.kind, f"interval={event.interval}-seconds"]

@@ -353,6 +353,12 @@ class HoldPlaced(msgspec.Struct, frozen=True, tag=True):
     until: int = 0  # microseconds, 0 for open
 
 
+class ImportFolderSet(msgspec.Struct, frozen=True, tag=True):
+    """The folder of the box whose files are imported by themselves; empty where there is none."""
+
+    path: str
+
+
 class HoldReleased(msgspec.Struct, frozen=True, tag=True):
     """The hold is no longer in force."""
 
@@ -372,7 +378,7 @@ Event = (
     | RoleRevoked | ArchiveOpened | ArchiveClosed | MailboxPut | RecordsErased | TimestampingSet | CertificateSet
     | RemotePut | RemoteRemoved | ReplicationSet | DirectoryPut | DirectoryRemoved | PeopleLinked
     | DirectorySynchronised | ProfilePut | ProfileRemoved | GatewaySet | WatchSet | NotifyingSet | MetricsTokenSet
-    | HoldPlaced | HoldReleased | Noted
+    | ImportFolderSet | HoldPlaced | HoldReleased | Noted
 )  # fmt: skip
 
 

@@ -36,7 +36,7 @@ from appliance.settings.apply import apply
 from appliance.settings.columns import bind_cipher, lookup
 from appliance.sqlite import durable, migrate, open_database
 
-NEWEST_REVISION = "0008"
+NEWEST_REVISION = "0009"
 DEFAULT_SIZE_LIMIT = 350 * 1024 * 1024
 
 _SLICE = 500  # values in one IN (...)
@@ -300,6 +300,12 @@ class Settings:
         with self.read() as database:
             row = database.get(tables.Replication, 1)
             return events.ReplicationSet() if row is None else events.ReplicationSet(row.keep_local_days, row.rehearsal)
+
+    def import_folder(self) -> str:
+        """The folder of the box whose files are imported by themselves; empty where there is none."""
+        with self.read() as database:
+            row = database.get(tables.ImportFolder, 1)
+            return "" if row is None else row.path
 
     # -- directories ------------------------------------------------------------------------------------------
 

@@ -236,6 +236,14 @@ class MetricsToken(Base):
     token_hash: Mapped[bytes] = mapped_column(LargeBinary)
 
 
+class ImportFolder(Base):
+    """One row: the folder of the box whose files are imported by themselves."""
+
+    __tablename__ = "import_folder"
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    path: Mapped[str] = mapped_column(EncryptedText)
+
+
 class Hold(Base):
     """A legal hold in force."""
 

@@ -57,6 +57,8 @@ class Folder(msgspec.Struct, frozen=True):
     """False for folders that have only folders in them, calendars, contacts, tasks, notes."""
     messages: int | None = None
     """How many are in it, where the listing said so anyway."""
+    by_labels: bool = False
+    """Its messages are chosen by their ``labels``, one by one: the folders of that name hold no mail of their own."""
 
 
 class Item(msgspec.Struct, frozen=True):

@@ -13,12 +13,17 @@ _FULL = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
 
 def storage_error(error: OSError) -> StorageError:
     """DiskFullError where there is no room, else StorageError."""
-    if error.errno in _FULL:
+    if is_full(error):
         return no_room()
     return StorageError(
         f"The disk did not take the mail ({error.strerror or error}). What was confirmed before is safe, and the "
         "sender will try again. Look at the disk's health."
     )
+
+
+def is_full(error: OSError) -> bool:
+    """Whether there is no room, or no quota left."""
+    return error.errno in _FULL
 
 
 def no_room() -> DiskFullError:

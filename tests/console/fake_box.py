@@ -185,6 +185,7 @@ def usual() -> dict[str, Any]:
                 user("u5", "Wilma Öst", "wilma@example.com", state="disabled", messages=40_007),
             ),
         ),
+        "imports": (),
         "jobs": (
             api.JobInfo("j1", "verify", "Check of all volumes", "running", 410, 2_104, started_at=int(NOW - 300)),
             api.JobInfo(

@@ -41,6 +41,7 @@ class Letter:
     mime: bytes
     kind: str = "Message"
     read: bool = False
+    draft: bool = False
     received: str = "2026-05-04T10:20:30Z"
     more: str = ""
     code: str = "NoError"
@@ -293,10 +294,19 @@ class EwsDouble(Double):
 
     def _get_item(self, asked: ElementTree.Element, box: Box) -> Said:
         self._order(asked, "ItemShape", "ItemIds")
-        if asked.findtext(f"{MESSAGES}ItemShape/{TYPES}IncludeMimeContent") != "true":
-            raise self.complain("no MIME content is asked for")
         ids = [one.get("Id", "") for one in asked.findall(f"{MESSAGES}ItemIds/{TYPES}ItemId")]
-        return Said(200, self._messages(ids), XML)
+        if asked.findtext(f"{MESSAGES}ItemShape/{TYPES}IncludeMimeContent") == "true":
+            return Said(200, self._messages(ids), XML)
+        fields = asked.findall(f"{MESSAGES}ItemShape/{TYPES}AdditionalProperties/{TYPES}FieldURI")
+        if [one.get("FieldURI") for one in fields] != ["item:IsDraft"]:
+            raise self.complain("neither MIME content is asked for nor what is a draft")
+        messages = ""
+        for id in ids:
+            if (letter := self._letter(id)) is None:
+                messages += message("GetItem", "ErrorItemNotFound", "<m:Items/>")
+            else:
+                messages += message("GetItem", "NoError", f"<m:Items>{_draft(letter)}</m:Items>")
+        return whole("GetItem", messages)
 
     def _messages(self, ids: list[str]) -> Iterator[bytes]:
         """An answer with messages, in pieces that fall anywhere."""
@@ -432,7 +442,14 @@ def _letter(letter: Letter) -> str:
     return (
         f'<t:{letter.kind}><t:ItemId Id={quoteattr(letter.id)} ChangeKey="CQAAAA=="/>'
         f"<t:DateTimeReceived>{letter.received}</t:DateTimeReceived><t:Size>{len(letter.mime)}</t:Size>"
-        f"<t:IsDraft>false</t:IsDraft>{letter.more}<t:IsRead>{str(letter.read).lower()}</t:IsRead></t:{letter.kind}>"
+        f"<t:IsDraft>{str(letter.draft).lower()}</t:IsDraft>{letter.more}<t:IsRead>{str(letter.read).lower()}</t:IsRead></t:{letter.kind}>"
+    )
+
+
+def _draft(letter: Letter) -> str:
+    return (
+        f'<t:{letter.kind}><t:ItemId Id={quoteattr(letter.id)} ChangeKey="CQAAAA=="/>'
+        f"<t:IsDraft>{str(letter.draft).lower()}</t:IsDraft></t:{letter.kind}>"
     )
 
 

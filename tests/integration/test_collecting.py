@@ -318,6 +318,7 @@ def test_what_is_old_is_deleted_there_once_its_copy_was_read_back(office: Office
         office.run("all")
         assert there(office) == {"one", "two", "three", "new"}, "nothing is deleted unless somebody says so"
         assert collecting.deletions("all").count == 0
+        assert (collecting.deletions("all", 30).count, collecting.deletions("all", 90).count) == (3, 0)
         office.tell(office.single(delete_after_days=30))
         listed = collecting.deletions("all")
         assert (listed.count, {(one.account, one.folder) for one in listed.items}) == (3, {(office.anna, "INBOX")})

@@ -1,4 +1,4 @@
-"""Jobs: long work with its progress, and what the replicator does; their logs."""
+"""Jobs: long work with its progress, what the replicator does, imports; their logs."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from appliance.services.verifying import Checked
 from tui import words
 from tui.page import key
 from tui.place import Place
+from tui.screens import imports
 from tui.widgets.dialog import Show
 from tui.widgets.form import Text
 from tui.widgets.table import Column, Row, Table
@@ -33,14 +34,15 @@ class Jobs(Place):
     BINDINGS: ClassVar[list[BindingType]] = [
         key("c", "check", "Check volumes", shown="C"),
         key("s", "stop", "Stop", shown="S"),
+        key("i", "imports", "Imports", shown="I"),
     ]
     AUTO_FOCUS = "Table"
 
     def help(self) -> str:
         """See ``Place``."""
         return _(
-            "Long work: checks, exports, and each run of replication. What is stopped loses nothing; the next run goes "
-            "on where it was."
+            "Long work: checks, exports, imports, and each run of replication. What is stopped loses nothing; the next "
+            "run goes on where it was."
         )
 
     def body(self) -> Iterable[Widget]:
@@ -55,16 +57,25 @@ class Jobs(Place):
         """See ``Place``."""
         jobs = await self.app.box.call("jobs", tuple[api.JobInfo, ...])
         runs = await self.app.box.call("replica_history", tuple[api.RunInfo, ...], limit=RUNS)
+        found = await self.app.box.call("imports", tuple[api.ImportInfo, ...])
         self._jobs = {f"job {one.id}": one for one in jobs}
         self._runs = {f"run {one.id}": one for one in runs}
+        self._imports = {f"import {one.id}": one for one in found}
         now = self.app.now()
-        rows = [
-            (one.state in ("waiting", "running"), one.started_at, _job_row(id, one, now))
-            for id, one in self._jobs.items()
-        ] + [
-            (one.state in ("waiting", "running"), one.begun_at or one.queued_at, _run_row(id, one, now))
-            for id, one in self._runs.items()
-        ]
+        rows = (
+            [
+                (one.state in ("waiting", "running"), one.started_at, _job_row(id, one, now))
+                for id, one in self._jobs.items()
+            ]
+            + [
+                (one.state in ("waiting", "running"), one.begun_at or one.queued_at, _run_row(id, one, now))
+                for id, one in self._runs.items()
+            ]
+            + [
+                (one.state in imports.GOES_ON, one.begun or one.queued, _import_row(id, one, now))
+                for id, one in self._imports.items()
+            ]
+        )
         rows.sort(key=lambda row: row[:2], reverse=True)
         self.query_one("#list", Table).show([row for _busy, _at, row in rows])
 
@@ -73,6 +84,8 @@ class Jobs(Place):
         id = str(event.row_key.value)
         if id in self._runs:
             self._show_run(self._runs[id])
+        elif id in self._imports:
+            self.do(lambda: self._show_import(self._imports[id]))
         elif id in self._jobs:
             self.do(lambda: self._show_job(self._jobs[id]))
 
@@ -98,6 +111,10 @@ class Jobs(Place):
             texts = _said_of(await self.app.box.call("verify_result", Checked, id=job.id))
         await self.app.push_screen_wait(Show(job_title(job), *texts))
 
+    async def _show_import(self, one: api.ImportInfo) -> None:
+        one = await self.app.box.call("import_get", api.ImportInfo, id=one.id, problems=imports.MOST_PROBLEMS)
+        await self.app.push_screen_wait(Show(import_title(one), *imports.texts_of(one, self.app.now()), large=True))
+
     # -- doing ------------------------------------------------------------------------------------------------
 
     def action_check(self) -> None:
@@ -107,6 +124,10 @@ class Jobs(Place):
     def action_stop(self) -> None:
         """Stop what the cursor is on."""
         self.do(self._stop)
+
+    def action_imports(self) -> None:
+        """Go to the imports."""
+        self.app.go_to("imports")
 
     async def _check(self) -> None:
         if await self.sure(
@@ -120,11 +141,11 @@ class Jobs(Place):
 
     async def _stop(self) -> None:
         chosen = self.query_one("#list", Table).chosen or ""
-        one: api.JobInfo | api.RunInfo | None = self._jobs.get(chosen) or self._runs.get(chosen)
-        if one is None or one.state not in ("waiting", "running"):
+        one = self._jobs.get(chosen) or self._runs.get(chosen) or self._imports.get(chosen)
+        if one is None or one.state not in imports.GOES_ON:
             self.say(_("Only what is under way can be stopped."))
             return
-        title = job_title(one) if isinstance(one, api.JobInfo) else run_title(one)
+        title = _title(one)
         if not await self.sure(
             _("Stop this?"),
             _("“{title}” ends at the next place where nothing is lost.").format(title=title),
@@ -134,6 +155,8 @@ class Jobs(Place):
         try:
             if isinstance(one, api.JobInfo):
                 await self.app.box.call("job_stop", api.JobInfo, id=one.id)
+            elif isinstance(one, api.ImportInfo):
+                await self.app.box.call("import_stop", api.ImportInfo, id=one.id)
             else:
                 await self.app.box.call("replica_stop", type(None), id=one.id)
         except MailkeepError as error:
@@ -163,6 +186,17 @@ def run_title(run: api.RunInfo) -> str:
     return f"{kind}: {run.remote}" if run.remote else kind
 
 
+def import_title(one: api.ImportInfo) -> str:
+    """What is imported."""
+    return f"{_('Import')}: {one.title}"
+
+
+def _title(one: api.JobInfo | api.RunInfo | api.ImportInfo) -> str:
+    if isinstance(one, api.JobInfo):
+        return job_title(one)
+    return run_title(one) if isinstance(one, api.RunInfo) else import_title(one)
+
+
 def _colour(state: str) -> str:
     return {"running": "good", "failed": "bad", "waiting": "", "stopped": "warn"}.get(state, "faint")
 
@@ -184,6 +218,14 @@ def _run_row(id: str, one: api.RunInfo, now: float) -> Row:
     else:
         far = words.size(one.bytes) if one.bytes else ""
     cells = (run_title(one), state_word(one.state), far, words.ago(one.begun_at or one.queued_at, now))
+    return Row(id, cells, _colour(one.state))
+
+
+def _import_row(id: str, one: api.ImportInfo, now: float) -> Row:
+    far = _("{count} archived").format(count=words.number(one.counts.archived))
+    if one.state in imports.GOES_ON:
+        far = _("{count} items").format(count=words.number(one.counts.found))
+    cells = (import_title(one), imports.state_word(one.state), far, words.ago(one.begun or one.queued, now))
     return Row(id, cells, _colour(one.state))
 
 

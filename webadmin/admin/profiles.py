@@ -138,12 +138,13 @@ async def profile_run(
 
 @get("/profiles/of/{name:str}/deletions")
 async def deletions(
-    request: Request[Any, Any, Any], visit: NamedDependency[Visit], name: FromPath[str]
+    request: Request[Any, Any, Any], visit: NamedDependency[Visit], name: FromPath[str], days: FromQuery[int] = 0
 ) -> Response[Any]:
-    """What its deletion rule would have deleted at the source now."""
+    """What its deletion rule, or one of so many days, would have deleted at the source now."""
     found = await find_profile(visit, name)
-    would = await visit.archive.profile_deletions(visit.token, name=name)
-    return page(request, "admin/profile_deletions.html", visit=visit, profile=found, would=would)
+    would = await visit.archive.profile_deletions(visit.token, name=name, after_days=days or None)
+    days = days or found.delete_after_days
+    return page(request, "admin/profile_deletions.html", visit=visit, profile=found, would=would, days=days)
 
 
 @get("/profiles/of/{name:str}/remove")

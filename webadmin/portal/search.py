@@ -32,10 +32,13 @@ async def search(request: Request[Any, Any, Any], visit: NamedDependency[Visit])
             limit=place.limit,
             folder=place.folder,
             below=place.below,
+            trees=not place.all,
             **place.scope,
         )
+        trees = found.trees
     except QueryError as error:
         problem = error
+        trees = () if place.all else await visit.archive.folders(visit.token, whose=place.archive)
     return page(
         request,
         "portal/search.html",
@@ -44,7 +47,7 @@ async def search(request: Request[Any, Any, Any], visit: NamedDependency[Visit])
         place=place,
         found=found,
         problem=problem,
-        branches=await branches(visit, place),
+        branches=branches(trees, place),
         opened=await _opened(visit, place),
         page_sizes=PAGE_SIZES,
     )

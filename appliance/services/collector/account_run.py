@@ -13,6 +13,7 @@ import msgspec
 from appliance.errors import MailkeepError, RemoteDeniedError, StorageError, ThrottledError, UnavailableError
 from appliance.framing import in_words
 from appliance.language import _
+from appliance.mail.facts import Provenance
 from appliance.mail.places import Place
 from appliance.services import api
 from appliance.services.collector import choosing
@@ -31,6 +32,8 @@ AT_A_TIME: Final = 100
 PAUSES: Final = (2.0, 10.0, 60.0)
 """Seconds before an account that does not answer is opened anew, when nothing came in between. One that was never
 opened is tried once more only: somebody may be waiting, and the next run comes."""
+MADE_ANEW: Final = "made anew by the server"
+"""Note in the provenance of what is not the bytes that the source once received."""
 LONGEST_PATIENCE: Final = 1800.0
 """Seconds that a source is waited for while nothing comes of it; the next run tries again."""
 TELL_SECONDS: Final = 1.0
@@ -90,11 +93,13 @@ class _Batch:
 
     def __init__(self) -> None:
         self.arrived: list[Arrived] = []
+        self.items: list[Item] = []
+        """Of those that arrived."""
         self.held = 0
         self.dealt: list[Known] = []
         self.failures: list[tuple[str, str, str]] = []
         self.vanished: list[str] = []
-        self.moved: list[Lain] = []
+        self.moved: list[tuple[Item, Lain]] = []
 
 
 class AccountRun:
@@ -113,6 +118,7 @@ class AccountRun:
         self._finished: set[str] = set()
         self._denied: list[str] = []
         self._nothing_wanted = False
+        self._folders_wanted = choosing.Folders(task.profile, ())
         days = task.profile.delete_after_days
         self._clearing = Clearing(task.stock, self._account, days, task.stopped) if days else None
 
@@ -171,7 +177,8 @@ class AccountRun:
     # -- folders ----------------------------------------------------------------------------------------------
 
     def _folders(self, session: Session) -> None:
-        wanted = choosing.folders(self._task.profile, session.folders())
+        self._folders_wanted = choosing.Folders(self._task.profile, session.folders())
+        wanted = self._folders_wanted.wanted
         self._nothing_wanted = not wanted
         standings = self._task.stock.folders(self._account, wanted, self._task.wanted.rules)
         if self._expected is None and all(folder.messages is not None for folder in wanted):
@@ -209,23 +216,27 @@ class AccountRun:
                 cursor = page.cursor
         if waiting:
             for some in self._task.stock.waiting(number, self._task.run):
-                again = [one.item for one in some if one.state == FAILED or self._task.wanted.wants(one.item)]
+                again = [one.item for one in some if one.state == FAILED or self._wants(folder, one.item)]
                 self._deal(session, folder, number, again, {})
 
     def _relabel(self, folder: Folder, number: int, changed: Sequence[Item]) -> None:
         """Messages that are archived and lie in other folders, too, now."""
         known = self._task.stock.known(number, [item.id for item in changed])
         lain = [
-            (item, record, tuple(choosing.places(folder, item)))
+            Lain(record, self._places(folder, item))
             for item in changed
             if item.id in known and (record := known[item.id].record)
         ]
         if lain:
-            keys = self._task.deposit.lay(lain, self._origin(folder))
+            keys = self._task.deposit.lay(lain)
             with self._task.ledger.changing() as connection:
                 self._task.stock.deal(connection, number, self._task.run, (), account=self._account, places=keys)
 
     # -- messages ---------------------------------------------------------------------------------------------
+
+    def _wants(self, folder: Folder, item: Item) -> bool:
+        """Whether a message may be wanted, by what the source says of it without its bytes."""
+        return self._task.wanted.wants(item) and self._folders_wanted.takes(folder, item)
 
     def _deal(
         self, session: Session, folder: Folder, number: int, items: Sequence[Item], known: dict[str, Known]
@@ -239,19 +250,19 @@ class AccountRun:
         for item in items:
             if item.id in known and known[item.id].state == STORED:
                 continue
-            if not self._task.wanted.wants(item):
+            if not self._wants(folder, item):
                 batch.dealt.append(Known(FILTERED, item))
             elif item.id in elsewhere:
-                batch.moved.append((item, elsewhere[item.id], tuple(choosing.places(folder, item))))
+                batch.moved.append((item, Lain(elsewhere[item.id], self._places(folder, item))))
             else:
                 wanted.append(item)
         try:
             for got in session.fetch(folder, wanted) if wanted else ():
                 self._take(batch, folder, got)
                 if len(batch.arrived) + len(batch.dealt) >= AT_A_TIME or batch.held >= self._task.held:
-                    self._settle(folder, number, batch)
+                    self._settle(number, batch)
                     batch = _Batch()
-            self._settle(folder, number, batch)
+            self._settle(number, batch)
         finally:
             for one in batch.arrived:
                 one.mail.drop()
@@ -272,7 +283,8 @@ class AccountRun:
             batch.dealt.append(Known(FAILED, item))
             batch.failures.append((self._folder, item.id, _("The source gave a message without a single byte.")))
         else:
-            batch.arrived.append(Arrived(item, mail, tuple(choosing.places(folder, item))))
+            batch.arrived.append(Arrived(mail, self._places(folder, item)))
+            batch.items.append(item)
             batch.held += min(mail.size, self._task.held)
 
     def _mail(self, got: Fetched) -> Mail | None:
@@ -289,7 +301,10 @@ class AccountRun:
                     pass
                 return None
             chunks = _chained(bytes(first), chunks)
-        mail = self._task.deposit.take(chunks, got.item.received, self._task.held, exact=got.exact)
+        provenance = Provenance(
+            source="sync", received_at=got.item.received or time.time_ns() // 1000, note="" if got.exact else MADE_ANEW
+        )
+        mail = self._task.deposit.take(chunks, provenance, self._task.held)
         if self._task.wanted.wants_size(mail.size):
             return mail
         mail.drop()
@@ -301,19 +316,18 @@ class AccountRun:
             self._tell("running")
             yield chunk
 
-    def _settle(self, folder: Folder, number: int, batch: _Batch) -> None:
+    def _settle(self, number: int, batch: _Batch) -> None:
         """What a batch holds is in the log, and what became of it all is written down."""
         if self._task.stopped.is_set():
             raise StoppedError
         if not (batch.arrived or batch.dealt or batch.vanished or batch.moved):
             return
-        origin = self._origin(folder)
-        put = self._task.deposit.put(batch.arrived, origin) if batch.arrived else []
-        lain = self._task.deposit.lay(batch.moved, origin) if batch.moved else frozenset()
+        put = self._task.deposit.put(batch.arrived) if batch.arrived else []
+        lain = self._task.deposit.lay([one for _item, one in batch.moved]) if batch.moved else frozenset()
         new = [one for one in put if one.new]
         dealt = [
-            *(Known(STORED, one.item, one.record) for one in put),
-            *(Known(STORED, item, record) for item, record, _folders in batch.moved),
+            *(Known(STORED, item, one.record) for item, one in zip(batch.items, put, strict=True)),
+            *(Known(STORED, item, one.record) for item, one in batch.moved),
             *batch.dealt,
         ]
         counts = self._plus(
@@ -331,11 +345,14 @@ class AccountRun:
             self._task.ledger.figures(self._task.run, self._number, self._figures("running", counts), connection)
         self._counts = counts
 
-    def _origin(self, folder: Folder) -> Place:
-        """What the places of this account's messages in a folder have in common."""
-        return Place(
-            record=b"", archive=self._chosen.archive, folder=folder.path, role=folder.role,
-            profile=self._task.profile.name, account=self._chosen.account.id,
+    def _places(self, folder: Folder, item: Item) -> tuple[Place, ...]:
+        """Where a message of this account lies that was found in a folder."""
+        return tuple(
+            Place(
+                record=b"", archive=self._chosen.archive, folder=path, role=folder.role if path == folder.path else "",
+                profile=self._task.profile.name, account=self._chosen.account.id, item=item.id, flags=item.flags,
+            )
+            for path in choosing.places(folder, item)
         )  # fmt: skip
 
     def _deleted(self, count: int) -> None:

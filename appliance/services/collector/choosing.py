@@ -12,7 +12,7 @@ from appliance.errors import UsageError
 from appliance.language import _, later
 from appliance.mail import message
 from appliance.mail.addresses import normalise
-from appliance.mail.folders import Path, Selection
+from appliance.mail.folders import Choice, Selection
 from appliance.services.collector.told import Person
 from appliance.settings.events import ProfilePut
 from appliance.sources.base import Account, Folder, Item
@@ -59,13 +59,23 @@ def _is_wanted(profile: ProfilePut, user: str) -> bool:
     return profile.users == "all" or user not in profile.chosen
 
 
-def folders(profile: ProfilePut, listed: Iterable[Folder]) -> tuple[Folder, ...]:
-    """Those of an account's folders that are wanted and hold mail, the inbox first. Raises UsageError."""
-    known = tuple(listed)
-    selection = Selection(profile.include, profile.exclude)
-    paths: frozenset[Path] = selection.chosen((one.path, one.role) for one in known)
-    wanted = (one for one in known if one.holds_mail and one.path in paths)
-    return tuple(sorted(wanted, key=lambda one: one.role != "inbox"))
+class Folders:
+    """Which of an account's folders a profile wants."""
+
+    def __init__(self, profile: ProfilePut, listed: Iterable[Folder]) -> None:
+        """Raises UsageError for a pattern that is none."""
+        known = tuple(listed)
+        self._choice = Choice(Selection(profile.include, profile.exclude), {one.path: one.role for one in known})
+        a_label = any(self._choice.takes(one.path) for one in known if not one.holds_mail)
+        wanted = (
+            one for one in known if one.holds_mail and (self._choice.takes(one.path) or (one.by_labels and a_label))
+        )
+        self.wanted = tuple(sorted(wanted, key=lambda one: one.role != "inbox"))
+        """Those that are to be read: they hold mail. The inbox comes first."""
+
+    def takes(self, folder: Folder, item: Item) -> bool:
+        """Whether a message of one of these folders is wanted for where it lies."""
+        return not folder.by_labels or self._choice.takes_message(folder.path, item.labels)
 
 
 class Filter:

@@ -72,7 +72,7 @@ class Collecting:
         self._opener = opener
         self._clock = clock
         self.ledger = Ledger(paths.ledger, keys, clock=clock)
-        self._stock = Stock(self.ledger)
+        self.stock = Stock(self.ledger)
         self._files = files
         self._writer = LogWriter(paths.volumes, WRITER, files=files)
         self._rolls = RollRequests(roll_path(paths.data))
@@ -179,13 +179,14 @@ class Collecting:
             text = ngettext("{count} account is archived.", "{count} accounts are archived.", len(usable))
             yield Check(_("accounts"), "ok", text.format(count=len(usable)))
 
-    def deletions(self, profile: str) -> api.ProfileDeletions:
-        """What a run's deletion rule would apply to now. Raises NotFoundError."""
-        put = self._find(profile)
-        if not put.delete_after_days:
+    def deletions(self, profile: str, after_days: int = 0) -> api.ProfileDeletions:
+        """What a run's deletion rule would apply to now; with ``after_days``, if it were another one. Raises
+        NotFoundError."""
+        days = after_days or self._find(profile).delete_after_days
+        if not days:
             return api.ProfileDeletions(0, 0, ())
-        before = int(self._clock() * 1_000_000) - put.delete_after_days * choosing.DAY
-        return self._stock.deletable(profile, before, MOST_LISTED)
+        before = int(self._clock() * 1_000_000) - days * choosing.DAY
+        return self.stock.deletable(profile, before, MOST_LISTED)
 
     # -- runs -------------------------------------------------------------------------------------------------
 
@@ -227,9 +228,9 @@ class Collecting:
         source = self._source(profile)
         chosen = choosing.accounts(profile, tuple(source.accounts()), told.people)
         self.ledger.accounts(id, [(one.account.id, one.account.address, one.archive) for one in chosen])
-        deposit = self._ready_deposit(told)
+        deposit = self.ready_deposit(told)
         task = Task(
-            id, profile, source, self.ledger, self._stock, deposit,
+            id, profile, source, self.ledger, self.stock, deposit,
             choosing.Filter(profile, int(self._clock() * 1_000_000)), Pace(profile.rate, stopped), stopped,
             min(BUDGET // max(profile.parallel, 1), MOST_HELD),
         )  # fmt: skip
@@ -239,11 +240,12 @@ class Collecting:
             return "stopped", _stopped()
         return _ended(chosen, ended, self.ledger.run(id).counts)
 
-    def _ready_deposit(self, told: Told) -> Deposit:
+    def ready_deposit(self, told: Told) -> Deposit:
+        """The log's side, once it is known what is archived already. Raises UnavailableError, StorageError."""
         with self._lock:
             if self._deposit is None:
                 self._await_learned()
-                deposit = Deposit(self._paths.volumes, self._stock, told, self._writer, files=self._files)
+                deposit = Deposit(self._paths.volumes, self.stock, told, self._writer, files=self._files)
                 deposit.settle()
                 self._deposit = deposit
             return self._deposit

@@ -1,4 +1,4 @@
-"""From fetched bytes to the log: each original once, and where it lay."""
+"""From fetched and imported bytes to the log: each original once, and where it lay."""
 
 from __future__ import annotations
 
@@ -20,7 +20,6 @@ from appliance.mail.facts import Provenance
 from appliance.mail.places import IMPORTS_MAILBOX, Place
 from appliance.services.collector.stock import Stock
 from appliance.services.collector.told import Told
-from appliance.sources.base import Item
 from appliance.store.format import RecordType
 from appliance.store.reader import LogReader
 from appliance.store.record import new_record_id
@@ -34,10 +33,6 @@ WRITER: Final = "s0"
 
 _VOLUME_OPEN: Final = 24 * 3600 * 1_000_000
 """Microseconds, far more than a volume is ever written to, whatever the clock does."""
-
-
-MADE_ANEW: Final = "made anew by the server"
-"""Note in the provenance of what is not the bytes that the source once received."""
 
 
 class Mail(NamedTuple):
@@ -56,21 +51,22 @@ class Mail(NamedTuple):
 
 
 class Arrived(NamedTuple):
-    """A message that came: what the source says of it, its bytes, the folders that it lies in."""
+    """A message that came: its bytes, and where it lies: places that do not name the record yet."""
 
-    item: Item
     mail: Mail
-    folders: tuple[tuple[str, ...], ...]
+    places: tuple[Place, ...]
 
 
-Lain = tuple[Item, bytes, tuple[tuple[str, ...], ...]]
-"""A message, its record, and the folders that it lies in."""
+class Lain(NamedTuple):
+    """A record, and where its message lies: places that do not name it yet."""
+
+    record: bytes
+    places: tuple[Place, ...]
 
 
 class Deposited(NamedTuple):
     """What became of one message: its record, whether it is new, the keys of its places."""
 
-    item: Item
     record: bytes
     content: bytes
     new: bool
@@ -97,13 +93,9 @@ class Deposit:
         if intended:
             self._stock.settle(self._there(intended))
 
-    def take(self, chunks: Iterable[bytes], received: int | None, held_at_most: int, *, exact: bool = True) -> Mail:
+    def take(self, chunks: Iterable[bytes], provenance: Provenance, held_at_most: int) -> Mail:
         """A message as it comes; one of more than so many bytes is written as it comes. Who does not ``put`` it drops
-        it. ``received`` (microseconds) and ``exact`` as the source says. Raises StorageError, and what reading
-        ``chunks`` raises."""
-        provenance = Provenance(
-            source="sync", received_at=received or time.time_ns() // 1000, note="" if exact else MADE_ANEW
-        )
+        it. Raises StorageError, and what reading ``chunks`` raises."""
         digest, size = sha256(), 0
         held: list[bytes] = []
         record, stream = new_record_id(time.time_ns() // 1000), None
@@ -128,10 +120,14 @@ class Deposit:
             raise
         return Mail(digest.digest(), size, record, provenance, b"".join(held) if stream is None else stream)
 
-    def put(self, arrived: Sequence[Arrived], origin: Place) -> list[Deposited]:
-        """Have these in the log, durably, each original once, with their places, ``origin`` being what all of these
-        have in common. Raises StorageError, DiskFullError; then none of them counts as archived."""
-        contents = [content_of(self._content_key, one.mail.digest) for one in arrived]
+    def content(self, mail: Mail) -> bytes:
+        """What stands for a message in ledger and catalogue."""
+        return content_of(self._content_key, mail.digest)
+
+    def put(self, arrived: Sequence[Arrived]) -> list[Deposited]:
+        """Have these in the log, durably, each original once, with their places. Raises StorageError, DiskFullError;
+        then none of them counts as archived."""
+        contents = [self.content(one.mail) for one in arrived]
         with self._lock:
             known = self._stock.records_of(set(contents))
             mine: dict[bytes, Arrived] = {}
@@ -144,8 +140,7 @@ class Deposit:
                 self._write(list(mine.values()))
                 # Written only now: no place is in the log whose message is not.
                 placed = self._lay(
-                    [(one.item, records[content], one.folders) for one, content in zip(arrived, contents, strict=True)],
-                    origin,
+                    [Lain(records[content], one.places) for one, content in zip(arrived, contents, strict=True)]
                 )
             except MailkeepError:
                 # What a disk holds that has refused to sync cannot be found out by reading. It is fetched once more: a
@@ -157,14 +152,14 @@ class Deposit:
                     one.mail.drop()
         firsts = {id(one) for one in mine.values()}
         return [
-            Deposited(one.item, records[content], content, id(one) in firsts, one.mail.size, keys)
+            Deposited(records[content], content, id(one) in firsts, one.mail.size, keys)
             for one, content, keys in zip(arrived, contents, placed, strict=True)
         ]
 
-    def lay(self, lain: Sequence[Lain], origin: Place) -> frozenset[bytes]:
+    def lay(self, lain: Sequence[Lain]) -> frozenset[bytes]:
         """Have further places of messages that are archived in the log; their keys. Raises as ``put``."""
         with self._lock:
-            return frozenset(key for some in self._lay(lain, origin) for key in some)
+            return frozenset(key for some in self._lay(lain) for key in some)
 
     def _write(self, arrived: Sequence[Arrived]) -> None:
         written = [
@@ -183,23 +178,19 @@ class Deposit:
         for future in written:
             future.result()
 
-    def _lay(self, lain: Sequence[Lain], origin: Place) -> list[tuple[bytes, ...]]:
+    def _lay(self, lain: Sequence[Lain]) -> list[tuple[bytes, ...]]:
         """Have these places in the log, durably; for each message their keys."""
         keys = [
-            tuple(self._stock.place_key(record, origin.archive, folder) for folder in folders)
-            for _item, record, folders in lain
-        ]
+            tuple(self._stock.place_key(record, place.archive, place.folder) for place in some)
+            for record, some in lain
+        ]  # fmt: skip
         there, now = set(self._stock.placed({key for some in keys for key in some})), time.time_ns() // 1000
         missing = []
-        for (item, record, folders), some in zip(lain, keys, strict=True):
-            for folder, key in zip(folders, some, strict=True):
+        for (record, found), some in zip(lain, keys, strict=True):
+            for place, key in zip(found, some, strict=True):
                 if key not in there:
                     there.add(key)
-                    place = msgspec.structs.replace(
-                        origin, record=record, folder=folder, item=item.id, flags=item.flags,
-                        role=origin.role if folder == origin.folder else "", at=now,
-                    )  # fmt: skip
-                    missing.append(place)
+                    missing.append(msgspec.structs.replace(place, record=record, at=now))
         if missing:
             raw = places.encode(missing)
             self._writer.append(IMPORTS_MAILBOX, self._public_key, raw, None, type=RecordType.PLACE).result()

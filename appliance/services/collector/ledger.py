@@ -143,6 +143,7 @@ item_table = Table(
     Column("received", Integer),
     Column("seen", Integer, nullable=False, default=0),
     Column("run", Integer, nullable=False),  # that dealt with it last
+    Column("labels", EncryptedText),  # JSON, of what is not archived; NULL for none
     sqlite_with_rowid=False,
 )  # fmt: skip
 Index("waiting", item_table.c.folder, sqlite_where=item_table.c.state != 1)  # what was not archived is looked at often

@@ -206,12 +206,15 @@ class Stock:
             {
                 "folder": folder, "id": one.item.id, "state": one.state, "record": one.record, "size": one.item.size,
                 "received": one.item.received, "seen": int("seen" in one.item.flags), "run": run,
+                "labels": _packed(one.item.labels) if one.state != STORED else None,
             }
             for one in dealt
         ]  # fmt: skip
         if rows:
             put = upsert(t.item_table)
-            changed = {name: put.excluded[name] for name in ("state", "record", "size", "received", "seen", "run")}
+            changed = {
+                name: put.excluded[name] for name in ("state", "record", "size", "received", "seen", "run", "labels")
+            }
             connection.execute(put.on_conflict_do_update(index_elements=["folder", "id"], set_=changed), rows)
         alike = [
             {"key": self._same_key(account, one.item), "record": one.record}
@@ -220,6 +223,10 @@ class Stock:
         ]
         if alike:
             connection.execute(upsert(t.same_table).on_conflict_do_nothing(), alike)
+        self.archived(connection, contents, places)
+
+    def archived(self, connection: Connection, contents: Collection[bytes], places: Collection[bytes]) -> None:
+        """Within a transaction: which contents and places are in the log now."""
         if contents:
             whole = update(t.content_table).where(t.content_table.c.content == bindparam("which")).values(whole=1)
             connection.execute(whole, [{"which": content} for content in contents])
@@ -232,15 +239,17 @@ class Stock:
             _forget(connection, folder, ids)
 
     def advance(self, folder: int, cursor: bytes, *, gone: Collection[str] = (), changed: Iterable[Item] = ()) -> None:
-        """All before the cursor has been dealt with; these are no longer there, those have other flags."""
+        """All before the cursor has been dealt with; these are no longer there, those have other flags or labels."""
         with self._ledger.changing() as connection:
             _forget(connection, folder, gone)
-            rows = [{"which": one.id, "flag": int("seen" in one.flags)} for one in changed]
+            rows = [
+                {"which": one.id, "flag": int("seen" in one.flags), "named": _packed(one.labels)} for one in changed
+            ]
             if rows:
-                this = update(t.item_table).where(
-                    t.item_table.c.folder == folder, t.item_table.c.id == bindparam("which")
-                )
+                table = t.item_table
+                this = update(table).where(table.c.folder == folder, table.c.id == bindparam("which"))
                 connection.execute(this.values(seen=bindparam("flag")), rows)
+                connection.execute(this.where(table.c.state != STORED).values(labels=bindparam("named")), rows)
             connection.execute(update(t.folder_table).where(t.folder_table.c.n == folder).values(cursor=cursor))
 
     # -- deleting at the source -----------------------------------------------------------------------------------
@@ -319,7 +328,13 @@ def _forget(connection: Connection, folder: int, ids: Collection[str]) -> None:
 
 def _known(row: Row[Any]) -> Known:
     flags = ("seen",) if row.seen else ()
-    return Known(row.state, Item(row.id, size=row.size, received=row.received, flags=flags), row.record)
+    labels = tuple(map(tuple, json.loads(row.labels))) if row.labels else ()
+    return Known(row.state, Item(row.id, size=row.size, received=row.received, flags=flags, labels=labels), row.record)
+
+
+def _packed(labels: Collection[Sequence[str]]) -> str | None:
+    """Labels as a column has them; None for none."""
+    return json.dumps(list(labels)) if labels else None
 
 
 def _slices(values: Sequence[T]) -> Iterable[Sequence[T]]:

@@ -47,6 +47,10 @@ class CollectorKeys(msgspec.Struct, frozen=True):
         """Those that follow from the one key that the key agent gives the collector (``access.collector_key``)."""
         return cls(derive(key, info=_INFO + b"sealing"), derive(key, info=_INFO + b"lookup"))
 
+    def scratch_key(self, name: str) -> bytes:
+        """That of a file that waits to be imported, by its name in the scratch folder."""
+        return derive(self.sealing, info=_INFO + b"scratch " + name.encode("ascii"))
+
 
 class Person(msgspec.Struct, frozen=True):
     """A user, by id, and the addresses that are theirs now, the first being the primary one."""
@@ -56,15 +60,26 @@ class Person(msgspec.Struct, frozen=True):
     addresses: tuple[str, ...]
 
 
+class Holder(msgspec.Struct, frozen=True):
+    """That a user held an address from ``since`` up to, not including, ``until`` (microseconds; None is open)."""
+
+    address: str
+    user: str
+    since: int
+    until: int | None
+
+
 class Told(msgspec.Struct, frozen=True):
     """All that the collector is told. ``mailbox`` (16 bytes) and its public key are where fetched mail goes; by its
-    content key, as the catalogue has it, equal mail is recognised."""
+    content key, as the catalogue has it, equal mail is recognised. ``people`` are for what is fetched now, ``holders``
+    for imported mail, which may be from long ago."""
 
     mailbox: bytes
     public_key: bytes
     content_key: bytes
     profiles: tuple[ProfilePut, ...] = ()
     people: tuple[Person, ...] = ()
+    holders: tuple[Holder, ...] = ()
     version: int = VERSION
 
     def find(self, name: str) -> ProfilePut | None:

@@ -22,6 +22,7 @@ from appliance.services.directories import errand
 from appliance.services.directories.planning import Plan, User, plan
 from appliance.services.identity import new_user_id
 from appliance.services.jobs import Jobs, Progress
+from appliance.services.options import merged
 from appliance.services.principal import SYSTEM, Principal
 from appliance.services.repeating import Repeating
 from appliance.settings import events, tables
@@ -94,15 +95,15 @@ class Directories:
         self, principal: Principal, *, name: str, options: Mapping[str, str] | None = None,
         interval: int | None = None, signs_in: bool | None = None,
     ) -> api.DirectoryInfo:  # fmt: skip
-        """Change what is given. Of ``options`` those that are given change, and an empty value takes one away."""
+        """Change what is given. Of ``options`` those that are given change, and an empty value takes one away. Raises
+        NotFoundError, and UsageError, also where a stored secret would go to another server."""
         principal.require("admin")
         with self._archive.directory:
             before = self._find(name).put
-            merged = {**before.options, **(options or {})}
             put = events.DirectoryPut(
                 name,
                 before.kind,
-                {key: value for key, value in merged.items() if value},
+                merged(kind(before.kind).fields, before.options, options or {}),
                 before.interval if interval is None else interval,
                 before.signs_in if signs_in is None else signs_in,
             )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 import msgspec
@@ -46,25 +46,11 @@ def checked(put: ProfilePut) -> ProfilePut:
     return put
 
 
-def merged(before: ProfilePut, given: Mapping[str, str]) -> dict[str, str]:
-    """The options with those that are given; an empty value takes one away.
-
-    Raises UsageError where a stored secret would go to another server than the one that it was given for.
-    """
-    fields = kind(before.kind).fields
-    places = [one.key for one in fields if one.place and one.key in given]
-    moved = [key for key in places if given[key] != before.options.get(key, "")]
-    stored = [one.key for one in fields if one.secret and one.key in before.options and one.key not in given]
-    if moved and stored:
-        raise UsageError(
-            later(
-                "{changed} can be changed together with the secrets only: give {secrets} anew. A secret is sent only "
-                "to the server that it was given for."
-            ),
-            changed=", ".join(moved),
-            secrets=", ".join(stored),
-        )
-    return {key: value for key, value in {**before.options, **given}.items() if value}
+def check_deletion_age(days: int, *, least: int) -> None:
+    """Raises UsageError for a number of days after which nothing can be deleted at a source."""
+    if not least <= days <= OLDEST_DAYS:
+        text = later("Messages are deleted at the source after 1 to {most} days, or never: 0.")
+        raise UsageError(text, most=OLDEST_DAYS)
 
 
 def named(put: ProfilePut) -> Iterator[str]:
@@ -92,9 +78,7 @@ def _check_messages(put: ProfilePut) -> None:
         raise UsageError(text, since=put.since, before=put.before)
     if not 0 <= put.older_than_days <= OLDEST_DAYS:
         raise UsageError(later("The age of messages is 0 to {most} days."), most=OLDEST_DAYS)
-    if not 0 <= put.delete_after_days <= OLDEST_DAYS:
-        text = later("Messages are deleted at the source after 1 to {most} days, or never: 0.")
-        raise UsageError(text, most=OLDEST_DAYS)
+    check_deletion_age(put.delete_after_days, least=0)
     if put.largest < 0:
         raise UsageError(later("The largest size is a number of bytes, or 0 for any."))
     if max(len(put.sender), len(put.subject)) > LONGEST_WORDS:

@@ -22,8 +22,9 @@ from appliance.services.collector.asking import ask
 from appliance.services.collector.ledger import KEPT, Ledger, Standing
 from appliance.services.directories.managing import Directories
 from appliance.services.jobs import Jobs, Progress
+from appliance.services.options import merged
 from appliance.services.principal import Principal
-from appliance.services.profiles.checking import checked, merged
+from appliance.services.profiles.checking import check_deletion_age, checked
 from appliance.services.profiles.proving import SECONDS as PROVE_SECONDS
 from appliance.services.profiles.proving import Proving
 from appliance.services.profiles.teaching import Teaching
@@ -55,7 +56,8 @@ class Profiles:
         self._archive = archive
         self._jobs = jobs
         self._directories = directories
-        self._telling = Telling(archive)
+        self.telling = Telling(archive)
+        """What the collector is told; imports tell it, too."""
         self._lock = threading.Lock()
         self._opened: Ledger | None = None
         self._opening = threading.Lock()
@@ -110,9 +112,9 @@ class Profiles:
                 text = later("There is a profile called “{name}” already. Change it, or take another name.")
                 raise ConflictError(text, name=name)
             put = self._with(blank, settings)
-            self._telling.prepare()
+            self.telling.prepare()
             self._archive.record(principal, put)
-            self._telling.tell()
+            self.telling.tell()
         return self._one(name)
 
     def change(self, principal: Principal, *, name: str, **settings: Unpack[ProfileSettings]) -> api.ProfileInfo:
@@ -125,7 +127,7 @@ class Profiles:
             put = self._with(was, settings)
             if put != was:
                 self._archive.record(principal, put)
-                self._telling.tell()
+                self.telling.tell()
         return self._one(name)
 
     def remove(self, principal: Principal, *, name: str) -> None:
@@ -134,7 +136,7 @@ class Profiles:
         with self._lock:
             self._find(name)
             self._archive.record(principal, ProfileRemoved(name))
-            self._telling.tell()
+            self.telling.tell()
         self._alarm(name, None)
         with suppress(UnavailableError):  # a collector that is started anew knows no such profile any more
             for id in self._under_way(name):
@@ -146,16 +148,18 @@ class Profiles:
         """Try everything that a run needs, and fetch nothing. Raises NotFoundError, UnavailableError."""
         principal.require("admin")
         put = self._find(name)
-        self._telling.keep_told()
+        self.telling.keep_told()
         return self._ask("test", tuple[Check, ...], profile=put)
 
-    def deletions(self, principal: Principal, *, name: str) -> api.ProfileDeletions:
-        """What the profile's rule would have deleted at the source if it ran now; nothing is. Raises NotFoundError,
-        UnavailableError."""
+    def deletions(self, principal: Principal, *, name: str, after_days: int | None = None) -> api.ProfileDeletions:
+        """What the profile's rule would have deleted at the source if it ran now, or, with ``after_days``, if it were
+        so; nothing is. Raises NotFoundError, UsageError, UnavailableError."""
         principal.require("admin")
         self._find(name)
-        self._telling.keep_told()
-        return self._ask("deletions", api.ProfileDeletions, profile=name)
+        if after_days is not None:
+            check_deletion_age(after_days, least=1)
+        self.telling.keep_told()
+        return self._ask("deletions", api.ProfileDeletions, profile=name, after_days=after_days or 0)
 
     def run(self, principal: Principal, *, name: str) -> api.ProfileBegun:
         """Begin a run now, or after the one that goes on; where the profile has a directory, after that was
@@ -222,7 +226,7 @@ class Profiles:
     def keep_told(self) -> None:
         """Tell the collector of what has changed since."""
         try:
-            self._telling.keep_told()
+            self.telling.keep_told()
         except StorageError as error:
             log.error("the collector could not be told: %s", error.message)
 
@@ -244,7 +248,7 @@ class Profiles:
         self._archive.alarms.report(KIND, trouble, name)
 
     def _begin(self, name: str) -> int:
-        self._telling.keep_told()
+        self.telling.keep_told()
         return self._ask("begin", int, profile=name)
 
     def _ask(self, method: str, kind: type[T], /, **params: Any) -> T:
@@ -257,7 +261,8 @@ class Profiles:
 
     def _with(self, was: ProfilePut, settings: ProfileSettings) -> ProfilePut:
         """``was`` with what is given, addresses resolved to users. Raises UsageError."""
-        changes: dict[str, Any] = {**settings, "options": merged(was, settings.get("options", {}))}
+        options = merged(kind_of(was.kind).fields, was.options, settings.get("options", {}))
+        changes: dict[str, Any] = {**settings, "options": options}
         if changes.get("archive"):
             changes["archive"] = self._user(changes["archive"])
         if "chosen" in changes:
@@ -314,7 +319,7 @@ class Profiles:
         """The collector's ledger; None as long as it has none. Raises StorageError, UnavailableError."""
         with self._opening:
             if self._opened is None and self._archive.paths.ledger.exists():
-                self._opened = Ledger(self._archive.paths.ledger, self._telling.keys())
+                self._opened = Ledger(self._archive.paths.ledger, self.telling.keys())
             return self._opened
 
     def _runs(self, name: str | None, limit: int) -> tuple[api.ProfileRun, ...]:

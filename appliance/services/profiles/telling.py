@@ -11,7 +11,7 @@ from appliance.language import later
 from appliance.mail.addresses import domain
 from appliance.mail.places import IMPORTS_MAILBOX
 from appliance.services.archive import Archive
-from appliance.services.collector.told import CollectorKeys, Person, Told, write_told
+from appliance.services.collector.told import CollectorKeys, Holder, Person, Told, write_told
 from appliance.settings import tables
 from appliance.settings.store import Settings
 
@@ -52,7 +52,7 @@ class Telling:
             if IMPORTS_MAILBOX in keyring.mailboxes:
                 told = Told(
                     IMPORTS_MAILBOX, keyring.public_key(IMPORTS_MAILBOX), keyring.content_key(IMPORTS_MAILBOX),
-                    tuple(settings.profiles()), people(settings),
+                    tuple(settings.profiles()), people(settings), holders(settings),
                 )  # fmt: skip
                 try:
                     write_told(self._archive.paths.collecting, self.keys(), told)
@@ -83,3 +83,10 @@ def people(settings: Settings) -> tuple[Person, ...]:
                 held[row.user_id] = (*held.get(row.user_id, ()), row.address)
         names = {row.id: row.name for row in database.scalars(select(tables.User))}
     return tuple(Person(user, names.get(user, ""), addresses) for user, addresses in sorted(held.items()))
+
+
+def holders(settings: Settings) -> tuple[Holder, ...]:
+    """Who held which mail address when, as ``settings.addresses`` has it."""
+    with settings.read() as database:
+        rows = database.scalars(select(tables.Address).order_by(tables.Address.id))
+        return tuple(Holder(one.address, one.user_id, one.since, one.until) for one in rows if domain(one.address))

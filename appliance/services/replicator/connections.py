@@ -9,8 +9,10 @@ from typing import Protocol
 
 import msgspec
 
+from appliance.cloud.outside import Browsable, Outside, whole
 from appliance.cloud.rclone import Rclone
 from appliance.cloud.remote import Remote, RemoteConfig
+from appliance.errors import UsageError
 
 
 class Opener(Protocol):
@@ -37,19 +39,19 @@ class Connections:
         self._run = run
         self._opener = opener
         self._open: dict[str, tuple[RemoteConfig, Remote]] = {}
+        self._whole: dict[str, tuple[RemoteConfig, Remote]] = {}
         self._lock = threading.Lock()
 
     def remote(self, config: RemoteConfig) -> Remote:
         """The remote as it is set up now. Raises UnavailableError without rclone."""
-        with self._lock:
-            held = self._open.get(config.name)
-            if held is not None:
-                if self._is_same(held[0], config):
-                    return held[1]
-                held[1].close()
-            remote = self._rclone().remote(config)
-            self._open[config.name] = config, remote
-            return remote
+        return self._kept(self._open, config)
+
+    def outside(self, config: RemoteConfig) -> Outside:
+        """What lies beside the replica of a remote as it is set up now. Raises UnavailableError without rclone."""
+        remote = self._kept(self._whole, whole(config))
+        if not isinstance(remote, Browsable):
+            raise UsageError(f"The remote “{config.name}” cannot be looked into.")
+        return Outside(remote, config)
 
     def other(self, config: RemoteConfig) -> Remote:
         """A remote that is not kept: the caller closes it."""
@@ -71,12 +73,24 @@ class Connections:
     def close(self) -> None:
         """Give everything back; what is being moved is broken off."""
         with self._lock:
-            held, self._open = self._open, {}
-            for _, remote in held.values():
+            held = [*self._open.values(), *self._whole.values()]
+            self._open, self._whole = {}, {}
+            for _, remote in held:
                 remote.stop()
                 remote.close()
             if self._opener is not None:
                 self._opener.close()
+
+    def _kept(self, open: dict[str, tuple[RemoteConfig, Remote]], config: RemoteConfig) -> Remote:
+        with self._lock:
+            held = open.get(config.name)
+            if held is not None:
+                if self._is_same(held[0], config):
+                    return held[1]
+                held[1].close()
+            remote = self._rclone().remote(config)
+            open[config.name] = config, remote
+            return remote
 
     def _rclone(self) -> Opener:
         if self._opener is None:

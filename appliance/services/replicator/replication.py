@@ -15,7 +15,9 @@ from contextlib import suppress
 
 import msgspec
 
+from appliance.cloud.backends import check_config
 from appliance.cloud.manifests import ReplicaKeys
+from appliance.cloud.outside import Outside
 from appliance.cloud.remote import Remote, RemoteConfig
 from appliance.cloud.remotes import Remotes, keep_tokens, read_remotes
 from appliance.cloud.restore_state import RestoreFolder
@@ -205,6 +207,16 @@ class Replication:
     def open(self, config: RemoteConfig) -> Remote:
         """A remote that is not, or not yet, among those that are replicated to; the caller closes it."""
         return self._connections.other(config)
+
+    def outside(self, remote: str) -> Outside:
+        """The files that lie beside a replica. Raises NotFoundError, UnavailableError without rclone."""
+        config = self.remotes().find(remote)
+        if config is None:
+            raise NotFoundError(f"There is no remote called “{remote}”.")
+        check_config(config)
+        found = self._connections.outside(config)
+        self._keep_tokens()  # what looking there before has led to
+        return found
 
     # -- runs -------------------------------------------------------------------------------------------------
 

@@ -31,7 +31,8 @@ class GmailSession(ImapSession):
             )
             raise RemoteDeniedError(text)
         return [
-            folder if folder.role in _ALONE else msgspec.structs.replace(folder, holds_mail=False) for folder in listed
+            msgspec.structs.replace(folder, holds_mail=folder.role in _ALONE, by_labels=folder.role == "all")
+            for folder in listed
         ]
 
     def changes(self, folder: Folder, cursor: bytes) -> Iterator[Page]:

@@ -103,12 +103,12 @@ def test_a_run_is_followed_to_its_end_and_told_in_figures(box: ScratchArchive, c
     ends(collector, COUNTS)
     told = json.loads(run(box, "run", "office", "--json").stdout)
     assert (told["state"], told["seen"], told["new"], told["bytes"]) == ("done", 10, 5, 4096)
-    history = json.loads(run(box, "history", "office", "--json").stdout)
+    history = json.loads(run(box, "history", "office").stdout)  # no terminal: for a script
     assert [one["id"] for one in history] == [told["id"], told["id"] - 1]
     for one in history:
         assert one["seen"] == one["new"] + one["already"] + one["filtered"] + one["failed"]
         assert {"id", "state", "begun", "ended", "seen", "new", "already", "filtered", "failed"} <= one.keys()
-    assert run(box, "history", "office").stdout.count("done") == 2
+    assert run(box, "history", "office", "--text").stdout.count("done") == 2
 
 
 def test_messages_that_failed_are_listed_and_are_no_success(box: ScratchArchive, collector: CollectorDouble) -> None:
@@ -118,7 +118,7 @@ def test_messages_that_failed_are_listed_and_are_no_success(box: ScratchArchive,
     assert done.exit_code == 1 and "23 failed" in done.stdout
     assert done.stderr.count("The server does not give it.") == 20
     assert "And 3 more: `mailkeep profile history office --run 1`" in done.stderr
-    one = run(box, "history", "office", "--run", "1")
+    one = run(box, "history", "office", "--run", "1", "--text")
     assert one.stdout.count("FAILED  anna, INBOX") == 23 and "anna" in one.stdout
     told = json.loads(run(box, "history", "office", "--run", "1", "--json").stdout)
     assert len(told["failures"]) == 23 and told["accounts"][0]["failed"] == 23
@@ -126,6 +126,16 @@ def test_messages_that_failed_are_listed_and_are_no_success(box: ScratchArchive,
     failed = run(box, "run", "office", "--json")
     assert failed.exit_code == 1 and json.loads(failed.stdout)["words"] == "The server does not answer."
     assert "office: The server does not answer." in run(box, "list").stderr
+
+
+def test_what_one_account_has_to_say_is_said_once(box: ScratchArchive, collector: CollectorDouble) -> None:
+    added(box)
+    collector.words = "The password is wrong."
+    ends(collector, api.ProfileCounts(), "failed", "anna: The password is wrong.")
+    done = run(box, "run", "office")
+    assert done.exit_code == 1 and done.stderr.count("The password is wrong.") == 1
+    ends(collector, api.ProfileCounts(), "failed", "2 accounts failed: anna, ben.")
+    assert "anna: The password is wrong." in run(box, "run", "office").stderr
 
 
 def test_it_need_not_be_waited_for_and_can_be_stopped(box: ScratchArchive, collector: CollectorDouble) -> None:
@@ -176,7 +186,8 @@ def test_what_would_be_deleted_is_listed(box: ScratchArchive, collector: Collect
     assert run(box, "change", "office", "--delete-after", "90").exit_code == 0
     told = run(box, "deletions", "office").stdout
     assert "3 messages, 4.0 KB" in told and "INBOX" in told and "And 2 more" in told
-    assert json.loads(run(box, "deletions", "office", "--json").stdout)["count"] == 3
+    assert json.loads(run(box, "deletions", "office", "--after", "7", "--json").stdout)["count"] == 3
+    assert [params["after_days"] for method, params in collector.asked if method == "deletions"] == [0, 7]
     ends(collector, api.ProfileCounts(1, 0, 1, 0, 0, deleted=3))
     assert "0 failed; 3 deleted there." in run(box, "run", "office").stdout
 

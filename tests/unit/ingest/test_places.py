@@ -281,14 +281,19 @@ def test_the_log_counts_messages_not_places(box: ScratchArchive, fetched: Fetche
 
 
 def _filled(box: ScratchArchive, seed: int) -> list[str]:
-    """Messages and places over several volumes, places before their messages among them."""
+    """Messages and places over several volumes, places before their messages among them, and what was imported by
+    address for somebody who comes later."""
     chance = random.Random(seed)
     people = [box.user(f"{name}@example.com") for name in ("anna", "ben")]
     names = [("INBOX",), ("Sent",), ("Projects",), ("Projects", "2026"), ("Projects", "2026", "Über")]
+    whose = ((), (), ("ben@example.com",), ("late@example.com", "x@elsewhere.test"))
     records: list[bytes] = []
     for number in range(6):
         source, other = Fetched(box, f"s{number}"), Fetched(box, f"t{number}x")
-        records += [source.message(mail(f"Number {number % 4}", f"Text {turn}")) for turn in range(3)]
+        records += [
+            source.message(mail(f"Number {number % 4}", f"Text {turn}"), belongs_to=chance.choice(whose))
+            for turn in range(3)
+        ]
         for at in range(8):
             chance.choice((source, other)).lay(
                 chance.choice(records), chance.choice(people), *chance.choice(names),
@@ -298,6 +303,8 @@ def _filled(box: ScratchArchive, seed: int) -> list[str]:
         source.close()
         other.close()
         box.writer.roll()
+    box.project()
+    people.append(box.user("late@example.com"))
     box.project()
     return people
 

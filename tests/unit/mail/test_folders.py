@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from appliance.errors import UsageError
-from appliance.mail.folders import Path, Role, Selection, role_by_name
+from appliance.mail.folders import Choice, Path, Role, Selection, role_by_name
 
 _FOLDERS: list[tuple[Path, Role]] = [
     (("INBOX",), "inbox"),
@@ -70,3 +70,30 @@ def test_patterns_choose_folders_and_what_is_in_them(selection: Selection, chose
 def test_a_pattern_that_is_none_is_refused(pattern: str) -> None:
     with pytest.raises(UsageError, match="names no folders"):
         Selection(exclude=(pattern,)).chosen(_FOLDERS)
+
+
+@pytest.mark.parametrize(
+    ("selection", "labels", "taken"),
+    [
+        (Selection(), (), True),
+        (Selection(), ("Projects/House",), True),
+        (Selection(include=("Projects/*",)), ("INBOX", "Projects/House"), True),
+        (Selection(include=("Projects/*",)), ("INBOX",), False),
+        (Selection(include=("Projects/*",)), (), False),
+        (Selection(exclude=("Newsletters",)), ("INBOX", "Newsletters"), False),
+        (Selection(exclude=("Newsletters",)), ("INBOX",), True),
+        (Selection(include=("INBOX", "Projects"), exclude=("Projects/House",)), ("INBOX", "Projects/House"), False),
+        (Selection(include=(r"\All",)), ("Projects/House",), True),
+        (Selection(exclude=(r"\All",)), ("Projects/House",), True),
+        (Selection(exclude=(r"\All",)), (), False),
+        (Selection(include=(r"\Sent",)), ("[Gmail]/Sent",), True),
+        (Selection(include=("Never listed",)), ("Never listed",), True),
+    ],
+)
+def test_a_message_is_chosen_by_its_labels(selection: Selection, labels: tuple[str, ...], taken: bool) -> None:
+    everything: Path = ("[Gmail]", "All Mail")
+    roles: dict[Path, Role] = {
+        everything: "all", ("INBOX",): "inbox", ("[Gmail]", "Sent"): "sent", ("Projects",): "",
+        ("Projects", "House"): "", ("Newsletters",): "",
+    }  # fmt: skip
+    assert Choice(selection, roles).takes_message(everything, [tuple(one.split("/")) for one in labels]) is taken

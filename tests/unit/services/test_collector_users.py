@@ -23,8 +23,33 @@ _EACH_AS_ITS_USER = """
 import json, os, sys, tempfile
 from contextlib import redirect_stdout
 from pathlib import Path
+from appliance.files import FILES
+from appliance.imports.scratch import ScratchFile
+from appliance.services.collector.importing_ledger import Announced, Imports, Plan
 from appliance.services.collector.ledger import Ledger
 from appliance.services.collector.told import CollectorKeys, Told, read_told, write_told
+from appliance.services.imports.arriving import Arriving
+
+def receives(folder):
+    ledger = Ledger(folder / "ledger.db", keys)
+    imports = Imports(ledger)
+    arriving = Arriving(folder / "scratch", lambda: keys, lambda: imports, reserve=0)
+    id = imports.begin(Plan(title=""), "me")
+    scratch = arriving.prepare(9, archives=False)
+    imports.announce(id, Announced(name="a", size=9, archive="", target=(), password="", scratch=scratch))
+    arriving.write(id, 0, 0, b"a message")
+    arriving.whole(id, 0, "")
+    arriving.close()
+    ledger.close()
+
+def imports(folder):
+    ledger = Ledger(folder / "ledger.db", keys)
+    task = Imports(ledger).take()
+    ledger.close()
+    path = folder / "scratch" / task.scratch
+    with path.open("rb") as file:
+        print(ScratchFile(file.fileno(), task.size, keys.scratch_key(task.scratch)).read().decode())
+    path.unlink()
 
 def writes(folder, name):
     ledger = Ledger(folder / "ledger.db", keys)
@@ -48,6 +73,8 @@ with tempfile.TemporaryDirectory() as own:  # all modules are loaded: the others
     reads(Path(own))
     tells(Path(own))
     hears(Path(own))
+    receives(Path(own))
+    imports(Path(own))
 folder = Path(sys.argv[1])
 for user, groups, code in json.loads(sys.argv[2]):
     sys.stdout.flush()
@@ -91,7 +118,7 @@ def said(folder: Path, *steps: tuple[int, str]) -> list[str]:
         capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    return [one.strip() for one in done.stdout.partition("\npublic\n")[2].split("--\n")[:-1]]
+    return [one.strip() for one in done.stdout.partition("\npublic\na message\n")[2].split("--\n")[:-1]]
 
 
 @pytest.mark.parametrize("end", ["os._exit(0)", "ledger.close()"])
@@ -123,3 +150,10 @@ def test_the_collector_hears_what_the_archiver_tells_it_and_nobody_else_does(fol
     )
     assert heard[2] == "public"
     assert [one.partition(":")[0] for one in heard[4:]] == ["PermissionError"] * 3
+
+
+def test_a_file_to_be_imported_is_read_and_removed_by_the_collector_and_by_nobody_else(folder: Path) -> None:
+    look = "print([one.read_bytes() for one in (folder / 'scratch').iterdir()])"
+    heard = said(folder, (ARCHIVE, "receives(folder)"), (STRANGER, look), (COLLECT, "imports(folder)"))
+    assert [heard[0], heard[1].partition(":")[0], heard[2]] == ["", "PermissionError", "a message"]
+    assert not list((folder / "scratch").iterdir())

@@ -57,6 +57,7 @@ KINDS = {
     r"jobs\.db(-wal|-shm)?": "jobs.db",
     r"collecting/told": "collecting/told",
     r"collecting/ledger\.db(-wal|-shm)?": "collecting/ledger.db",
+    r"collecting/scratch/[0-9a-f]{32}": "collecting/scratch/<file>",
     r"alarms\.json": "alarms.json",
     r"notifying": "notifying",
     r"exports/[0-9a-f]{16}": "exports/<job>",
@@ -136,6 +137,8 @@ def _fill(box: ScratchArchive) -> None:
     box.compact()
     box.receive(mail("After compaction"))
     ask_to_roll(roll_path(box.paths.data), 1)
+    _profile(box)
+    _import(box)
     _replicate(box)
     server = Server(box.dispatcher)
     server.start()
@@ -153,6 +156,14 @@ def _profile(box: ScratchArchive) -> None:
     collector = CollectorDouble(box)
     collector.fetched(collector.ledger.add("office", asked=True), ProfileCounts(seen=1, new=1))
     collector.close()
+
+
+def _import(box: ScratchArchive) -> None:
+    """A file that has arrived in part."""
+    box.user("import@example.com")
+    begun = box.dispatcher.imports.begin(BOX, title="old mail", archive="import@example.com")
+    file = box.dispatcher.imports.file(BOX, id=begun.id, name="old.pst", size=1_000_000)
+    box.dispatcher.imports.write(BOX, id=begun.id, file=file.number, offset=0, data=bytes(100_000))
 
 
 def _replicate(box: ScratchArchive) -> None:

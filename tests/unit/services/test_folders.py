@@ -142,6 +142,17 @@ def test_who_may_read_another_archive_sees_its_folders_when_looking_into_it(offi
         searching.search(office.box.archive, deputy, query="*", folder=tree.folders[1].id)
 
 
+def test_a_page_of_results_with_the_folders_beside_it_is_one_look(office: Office) -> None:
+    deputy = Principal(id=office.carla.id, archives=frozenset({office.carla.id, office.ben.id}))
+    trees = tuple(office.tree(deputy, whose=office.ben.id))
+    before = auditing.audit(office.box.archive, BOX).total
+    page = searching.search(office.box.archive, deputy, query="*", whose=office.ben.id, trees=True)
+    assert page.trees == trees
+    assert auditing.audit(office.box.archive, BOX).total == before + 1
+    assert searching.search(office.box.archive, deputy, query="*", whose=office.ben.id).trees == ()
+    assert searching.search(office.box.archive, BOX, query="*", everywhere=True, trees=True).trees == ()
+
+
 def test_an_auditor_who_looks_everywhere_may_keep_to_a_folder(office: Office) -> None:
     private = office.folder(office.ben, "Private")
     page = searching.search(office.box.archive, BOX, query="*", folder=private, everywhere=True)

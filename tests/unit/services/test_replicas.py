@@ -150,6 +150,7 @@ def test_all_of_it_is_for_administrators(box: ScratchArchive, tmp_path: Path) ->
         "remote_change": lambda who: replicas.change(who, name="cellar", paused=True),
         "remote_remove": lambda who: replicas.remove(who, name="cellar"),
         "remote_test": lambda who: replicas.test(who, name="cellar"),
+        "remote_files": lambda who: replicas.files(who, name="cellar"),
         "replicate_begin": replicas.replicate,
         "replica_verify_begin": replicas.verify,
         "replica_runs": lambda who: replicas.runs(who, ids=()),

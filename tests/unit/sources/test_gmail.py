@@ -17,6 +17,7 @@ import pytest
 
 from appliance.checks import Check
 from appliance.errors import MailkeepError, RemoteDeniedError, UsageError
+from appliance.mail.folders import LEFT_OUT
 from appliance.settings.events import ProfilePut
 from appliance.sources.base import Account, Fetched, Folder, Item, Page
 from appliance.sources.gmail.options import open_gmail, open_google
@@ -312,6 +313,29 @@ def test_a_profile_archives_each_message_once_in_a_folder_for_each_label(tmp_pat
         for uid, folders in where.items()
         for folder in folders
     )
+
+
+@pytest.mark.parametrize(
+    ("patterns", "wanted"),
+    [
+        ({"include": ("Kunden",)}, {1}),
+        ({"exclude": (*LEFT_OUT, "kunden")}, {3, 4}),
+        ({"include": (r"\Sent", r"\Inbox")}, {1, 3}),
+        ({"include": ("Kunden/*",)}, set()),
+    ],
+)
+def test_a_profile_chooses_by_labels(tmp_path: Path, patterns: Mapping[str, tuple[str, ...]], wanted: set[int]) -> None:
+    bench = Bench(tmp_path)
+    bench.tell(ProfilePut("gmail", "gmail", OPTIONS, archive=ARCHIVE.user, **patterns))
+    with gmail() as (double, _session):
+        source = GmailSource(double.server, _Signer(), [Account(ANNA, ANNA)])
+        with bench.running(opener=lambda *_: source):
+            run = bench.run("gmail")
+    assert set(bench.records()[0].values()) == {b"mail %d" % uid for uid in wanted}
+    if wanted:
+        assert (run.counts.seen, run.counts.new, run.counts.filtered) == (3, len(wanted), 3 - len(wanted))
+    else:
+        assert "None of its folders is wanted" in run.words
 
 
 class _Introspection:

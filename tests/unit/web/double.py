@@ -36,6 +36,7 @@ from tests.unit.web.alarms_double import AlarmsDouble
 from tests.unit.web.box_double import BoxDouble
 from tests.unit.web.directories_double import DirectoriesDouble
 from tests.unit.web.folders_double import FoldersDouble
+from tests.unit.web.imports_double import WebImportsDouble
 from tests.unit.web.profiles_double import ProfilesDouble
 from tests.unit.web.replicas_double import ReplicasDouble
 
@@ -111,6 +112,7 @@ class ArchiveDouble(
     AlarmsDouble,
     DirectoriesDouble,
     ProfilesDouble,
+    WebImportsDouble,
     AccessDouble,
     FoldersDouble,
     ArchiveClient,
@@ -132,6 +134,7 @@ class ArchiveDouble(
         self.begin_box()
         self.begin_directories()
         self.begin_profiles()
+        self.begin_imports()
         self.begin_access()
         self.begin_folders()
         if not first:
@@ -224,6 +227,7 @@ class ArchiveDouble(
         whose: str = "",
         folder: str = "",
         below: bool = False,
+        trees: bool = False,
     ) -> api.SearchPage:
         kept = {"folder": folder, "below": below} if folder else {}
         self._note(
@@ -262,6 +266,7 @@ class ArchiveDouble(
             milliseconds=1.8,
             everywhere=everywhere,
             folder=place,
+            trees=await self.folders(token, whose=whose) if trees and not everywhere else (),
         )
 
     async def message(self, token: str, *, id: str, everywhere: bool = False, whose: str = "") -> api.MessageView:

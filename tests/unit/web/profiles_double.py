@@ -113,9 +113,9 @@ class ProfilesDouble:
             Check("accounts", "ok", "87 accounts are archived."),
         )
 
-    async def profile_deletions(self, token: str, *, name: str) -> api.ProfileDeletions:
+    async def profile_deletions(self, token: str, *, name: str, after_days: int | None = None) -> api.ProfileDeletions:
         self._admin(token)
-        if not self._profile(name).delete_after_days:
+        if not (after_days or self._profile(name).delete_after_days):
             return api.ProfileDeletions(0, 0, ())
         return api.ProfileDeletions(
             812, 91_500_000,

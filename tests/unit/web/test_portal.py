@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
+import msgspec
 import pytest
 
+from appliance.services import api
 from tests.unit.web.access_double import AccessDouble
 from tests.unit.web.alarms_double import AlarmsDouble
 from tests.unit.web.box_double import BoxDouble
@@ -153,6 +156,20 @@ def test_an_attachment_is_a_download_whatever_it_says_it_is() -> None:
     assert answer.headers["x-content-type-options"] == "nosniff"
     assert answer.headers["content-security-policy"] == "sandbox"
     assert browser.get("/m/m-1/part/7").status_code == 404
+
+
+def test_what_lay_in_a_winmail_is_listed_in_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = ArchiveDouble.message
+
+    async def message(self: ArchiveDouble, token: str, **what: Any) -> api.MessageView:
+        wrapper = api.PartInfo(1, "winmail.dat", "application/ms-tnef", 900, inline=True)
+        inner = api.PartInfo(5, "plan.docx", "application/octet-stream", 700, within=1)
+        return msgspec.structs.replace(await asked(self, token, **what), attachments=(wrapper, inner))
+
+    monkeypatch.setattr(ArchiveDouble, "message", message)
+    page = signed_in(AUDITOR).get("/m/m-1").text
+    assert re.search(r'href="/m/m-1/part/5".*?plan\.docx.*?in winmail\.dat', page, re.DOTALL)
+    assert "/m/m-1/part/1" not in page
 
 
 def test_the_journal_report_is_for_auditors() -> None:

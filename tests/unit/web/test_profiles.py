@@ -116,15 +116,17 @@ def test_settings_are_shown_changed_and_kept(admin: Browser, box: ScratchArchive
     assert moved.status_code == 400 and "give password anew" in visible(moved)
 
 
-def test_deleting_at_the_source_is_said_and_looked_at_first(admin: Browser) -> None:
+def test_deleting_at_the_source_is_said_and_looked_at_first(admin: Browser, collector: CollectorDouble) -> None:
     added(admin)
     assert "Nothing is deleted at the source." in admin.text(OFFICE)
     settings = f"{OFFICE}/settings"
     assert admin.post(settings, settings, FORM | {"delete_after_days": "90", "option.password": ""}).status_code == 303
     shown = admin.text(OFFICE)
-    assert "Messages are deleted at the source after 90 days." in shown and "What would be deleted now" in shown
+    assert "Messages are deleted at the source after 90 days." in shown and "What would be deleted" in shown
     would = admin.text(f"{OFFICE}/deletions")
     assert "3 messages, 4.0 KB" in would and "And 2 more that are younger." in would
+    assert "more than 7 days ago" in admin.text(f"{OFFICE}/deletions?days=7")
+    assert [params["after_days"] for method, params in collector.asked if method == "deletions"] == [0, 7]
 
 
 def test_where_a_person_has_to_sign_in_is_a_link(admin: Browser, collector: CollectorDouble) -> None:

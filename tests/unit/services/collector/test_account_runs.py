@@ -37,6 +37,7 @@ class Scripted:
         self.mails: dict[str, dict[str, bytes]] = {
             "1": {"a": mail("a"), "b": mail("b")}, "2": {"c": mail("c"), "d": mail("d")},
         }  # fmt: skip
+        self.listed: Sequence[Folder] = [INBOX, WORK]
         self.labels: dict[str, tuple[tuple[str, ...], ...]] = {}
         self.changed: list[Item] = []
         self.same: dict[str, str] = {}
@@ -67,7 +68,7 @@ class Scripted:
     def __exit__(self, *_: object) -> None: ...
 
     def folders(self) -> Sequence[Folder]:
-        return [INBOX, WORK]
+        return self.listed
 
     def changes(self, folder: Folder, cursor: bytes) -> Iterator[Page]:
         if self.trouble:
@@ -211,6 +212,64 @@ def test_labels_are_places_and_so_are_those_that_come_later(bench: Bench, source
     after = bench.archived() - before
     assert sorted(folder for (_archive, folder, _digest) in before if folder[0] == "Clients") == [("Clients", "Smith")]
     assert [(archive, folder) for archive, folder, _digest in after.elements()] == [("anna-id", ("Later",))]
+
+
+@pytest.fixture
+def labelled(source: Scripted) -> Scripted:
+    """All of it lies in one folder, and its labels say where else."""
+    source.listed = [Folder("1", ("All",), "all", by_labels=True), Folder("2", ("Clients",), holds_mail=False)]
+    source.mails["1"] = {one: mail(one) for one in "abcd"}
+    source.labels = {"a": (("Clients", "Smith"),), "b": (("Clients",), ("Private",)), "c": (("Other",),)}
+    return source
+
+
+@pytest.mark.parametrize(
+    ("patterns", "wanted"),
+    [
+        ({}, "abcd"),
+        ({"include": ("Clients",)}, "ab"),
+        ({"include": ("Clients/%",)}, ""),  # there is no such folder yet
+        ({"exclude": ("Private", "Other")}, "ad"),
+        ({"include": ("Clients",), "exclude": ("Private",)}, "a"),
+    ],
+)
+def test_messages_are_chosen_by_their_labels(
+    bench: Bench, labelled: Scripted, patterns: dict[str, Any], wanted: str
+) -> None:
+    bench.tell(ProfilePut("all", "imap", **patterns))
+    with bench.running(opener=opener(labelled)):
+        run = bench.run("all")
+    assert subjects(bench) == set(wanted) == set(labelled.fetched)
+    assert run.counts.seen == (4 if wanted else 0) and run.counts.filtered == run.counts.seen - len(wanted)
+
+
+def test_who_gets_a_wanted_label_later_or_loses_an_unwanted_one_is_archived_then(
+    bench: Bench, labelled: Scripted
+) -> None:
+    bench.tell(ProfilePut("all", "imap", include=("Clients",), exclude=("Private",)))
+    with bench.running(opener=opener(labelled)):
+        bench.run("all")
+        labelled.changed = [Item("b", labels=(("Clients",),)), Item("c", labels=(("Clients",), ("Other",)))]
+        run = bench.run("all")
+        assert (run.counts.seen, run.counts.new) == (2, 2)
+        assert bench.run("all").counts.seen == 0
+        bench.tell(ProfilePut("all", "imap"))
+        assert bench.run("all").counts.new == 1
+    assert subjects(bench) == set("abcd")
+    assert {folder for _archive, folder, _digest in bench.archived()} == {
+        ("All",), ("Clients", "Smith"), ("Clients",), ("Other",)
+    }  # fmt: skip
+
+
+def test_a_message_that_could_not_be_given_at_first_has_its_labels_all_the_same(
+    bench: Bench, labelled: Scripted
+) -> None:
+    labelled.refused = {"a": "The server cannot read it."}
+    with bench.running(opener=opener(labelled)):
+        assert bench.run("all").counts.failed == 1
+        labelled.refused = {}
+        assert bench.run("all").counts.new == 1
+    assert ("Clients", "Smith") in {folder for _archive, folder, _digest in bench.archived()}
 
 
 def test_a_message_that_was_moved_is_not_fetched_again(bench: Bench, source: Scripted) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from appliance.directory.kinds import KINDS
 from appliance.errors import (
     ConflictError,
     ForbiddenError,
@@ -62,6 +63,29 @@ def synchronise(archive: ScratchArchive, **settings: Any) -> api.DirectorySynchr
 def users(archive: ScratchArchive) -> dict[str, api.UserInfo]:
     page: api.UserPage = call(archive, "users", limit=1000)
     return {one.primary: one for one in page.users if one.primary != "admin"}
+
+
+def test_every_directory_says_where_its_secrets_go() -> None:
+    """Otherwise a stored one could be sent elsewhere by who has never known it."""
+    telling = {"url", "security", "ca", "authority", "graph"}
+    for kind in KINDS:
+        where = {field.key for field in kind.fields if field.place}
+        assert {field.key for field in kind.fields} & telling == where, kind.kind
+
+
+def test_a_secret_goes_only_to_the_server_that_it_was_given_for(archive: ScratchArchive) -> None:
+    options = {"url": "ldaps://dc.x.test", "preset": "ad", "base": "DC=x,DC=test", "bind_dn": "reader@x.test"}
+    secret = {"bind_password": "quite-secret"}
+    call(archive, "directory_add", name="corp", kind="ldap", options=options | secret)
+    for moved in ({"url": "ldaps://thief.test"}, {"url": "ldap://dc.x.test"}, {"security": "none"}, {"ca": "theirs"}):
+        with pytest.raises(UsageError, match="give bind_password anew"):
+            call(archive, "directory_change", name="corp", options=moved)
+    (put,) = archive.archive.settings.directories()
+    assert put.put.options == options | secret
+    call(archive, "directory_change", name="corp", options={"url": options["url"], "base": "OU=staff,DC=x,DC=test"})
+    call(archive, "directory_change", name="corp", options={"url": "ldaps://new.x.test", "bind_password": "another"})
+    (put,) = archive.archive.settings.directories()
+    assert (put.put.options["url"], put.put.options["bind_password"]) == ("ldaps://new.x.test", "another")
 
 
 def test_users_come_with_their_addresses_and_a_dry_run_changes_nothing(archive: ScratchArchive) -> None:

@@ -182,6 +182,11 @@ def test_nothing_is_deleted_at_the_source_unless_a_profile_says_so(
     assert call(box, "profile_change", name="office", delete_after_days=90).delete_after_days == 90
     assert any("delete-after=90-days" in line for line in audit(box))
     assert call(box, "profile_deletions", name="office") == DELETIONS
+    assert call(box, "profile_deletions", name="office", after_days=7) == DELETIONS
+    assert [params["after_days"] for method, params in collector.asked if method == "deletions"] == [0, 7]
+    for days in (0, -1, 100_000):
+        with pytest.raises(UsageError, match="after 1 to"):
+            call(box, "profile_deletions", name="office", after_days=days)
     told = collector.told()
     assert told is not None and told.profiles[0].delete_after_days == 90
 
@@ -281,7 +286,7 @@ def test_a_full_disk_leaves_it_to_be_told_later(
 
 def test_nothing_is_told_where_there_never_was_a_profile(box: ScratchArchive, collector: CollectorDouble) -> None:
     box.user("anna@x.test")
-    box.dispatcher.profiles._telling.tell()
+    box.dispatcher.profiles.telling.tell()
     assert collector.told() is None
 
 
@@ -313,7 +318,7 @@ def test_there_is_one_mailbox_for_it_which_is_no_door(box: ScratchArchive, colle
 
 
 def test_a_crash_between_its_key_and_the_profile_does_no_harm(box: ScratchArchive, collector: CollectorDouble) -> None:
-    box.dispatcher.profiles._telling.prepare()
+    box.dispatcher.profiles.telling.prepare()
     public = box.archive.keyring.public_key(IMPORTS_MAILBOX)
     box.close()
     box.open()
