@@ -12,7 +12,7 @@ VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 PACKAGE := build/mailkeep_$(VERSION)_$(shell dpkg --print-architecture).deb
 
 # What the tests drive from outside; without one of them its tests say so and are skipped.
-TEST_PACKAGES := chromium fonts-dejavu-core fonts-noto-cjk swaks tmux strace e2fsprogs openssl fetchmail getmail6 mpop pebble unbound slapd ldap-utils dovecot-imapd dovecot-pop3d
+TEST_PACKAGES := chromium fonts-dejavu-core fonts-noto-cjk swaks tmux strace e2fsprogs openssl fetchmail getmail6 mpop pebble unbound slapd ldap-utils dovecot-imapd dovecot-pop3d pst-utils
 
 BUILD_PACKAGES := debhelper dh-apparmor dpkg-dev po-debconf python3.11-venv
 TEST_DEB_PACKAGES := apparmor lintian man-db mmdebstrap swaks systemd-container
@@ -103,7 +103,7 @@ fuzz: setup ## Feed INPUTS mutated messages to the readers
 	$(BIN)/python -m tests.fuzz --inputs $(INPUTS)
 
 bench: setup ## Measure against the peers (Postfix, Dovecot, notmuch, borg)
-	@packaging/need postfix dovecot-core dovecot-imapd dovecot-lmtpd dovecot-pop3d isync notmuch borgbackup
+	@packaging/need postfix dovecot-core dovecot-imapd dovecot-lmtpd dovecot-pop3d isync notmuch borgbackup pst-utils
 	$(BIN)/python -m tests.bench
 
 bench-scale: setup ## Project a million messages into 20 shards, and search them with memory for three

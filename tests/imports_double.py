@@ -30,11 +30,14 @@ def one_a_line(_file: api.ImportFile, content: bytes) -> Outcome:
     """Each line is an item, and archived; one that begins with “!” has failed, one with “-” is not wanted."""
     lines = [line for line in content.decode("latin-1").split("\n") if line.strip("\0")]
     failed = [line for line in lines if line.startswith("!")]
-    left = sum(1 for line in lines if line.startswith("-"))
-    archived = len(lines) - len(failed) - left
+    left = [line for line in lines if line.startswith("-")]
+    archived = len(lines) - len(failed) - len(left)
     return Outcome(
-        api.ImportCounts(len(lines), archived, 0, left, len(failed), sum(map(len, lines))),
-        tuple(("Inbox", line[1:], "failed", "It is damaged.") for line in failed),
+        api.ImportCounts(len(lines), archived, 0, len(left), len(failed), sum(map(len, lines))),
+        (
+            *(("Inbox", line[1:], "failed", "It is damaged.") for line in failed),
+            *(("Calendar", line[1:], "skipped", "It is an appointment.") for line in left),
+        ),
     )
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -51,6 +52,16 @@ def tell(done: api.ImportInfo, said: Mapping[int, str], missing: Sequence[str] =
 def problem_words(one: api.ImportProblem, file: str) -> str:
     """An item that was not archived, or not whole, in a line."""
     return f"{one.what.upper():<8} {file}, {', '.join(part for part in (one.folder, one.item) if part)}: {one.why}"
+
+
+def problem_lines(problems: Sequence[api.ImportProblem], names: Mapping[int, str]) -> Iterator[str]:
+    """What was not archived, or not whole, a line each; what was skipped for the same reason in one line a file."""
+    for one in problems:
+        if one.what != "skipped":
+            yield problem_words(one, names.get(one.file, ""))
+    skipped = Counter((one.file, one.why) for one in problems if one.what == "skipped")
+    for (file, why), count in skipped.items():
+        yield f"SKIPPED  {names.get(file, '')}, {number(count)} times: {why}"
 
 
 def write_report(box: Box, id: int, out: Path, form: str) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from appliance.cli.import_sending import MOST_PROBLEMS
-from appliance.cli.import_telling import problem_words, write_report
+from appliance.cli.import_telling import problem_lines, write_report
 from appliance.cli.import_watch import imports_watch
 from appliance.cli.importing import REPORTS
 from appliance.cli.output import errors_in_words, moment, say, table, with_json
@@ -71,8 +71,8 @@ def imports_show(state: State, id: int, as_json: bool) -> None:
     for file in one.files:
         if file.words:
             click.echo(f"{file.name}: {file.words}")
-    for problem in one.problems:
-        click.echo(problem_words(problem, names.get(problem.file, "")))
+    for line in problem_lines(one.problems, names):
+        click.echo(line)
     if one.unlisted:
         click.echo(f"And {number(one.unlisted)} more: `mailkeep imports report {one.id} --out FILE.csv` lists all.")
     return None

@@ -16,6 +16,7 @@ BENCHES = {
     "imap": (["--messages", "10000"], ["--messages", "2000", "--runs", "1"]),
     "storage": ([], ["--office", "500", "--list", "500"]),
     "replication": ([], ["--messages", "2000", "--runs", "1", "--megabytes", "50", "--turns", "1"]),
+    "imports": ([], ["--runs", "1", "--times", "1"]),
     "product": ([], ["--messages", "5000", "--seconds", "10"]),
 }
 

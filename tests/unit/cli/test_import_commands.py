@@ -380,6 +380,9 @@ def test_imports_are_listed_shown_and_stopped(archive: ImportsDouble, tmp_path: 
     shown = run("imports", "show", "1").stdout
     assert "anna.pst" in shown and "FAILED   anna.pst, Inbox, two: It is damaged." in shown
     assert archive.known[1].files[0].sha256 in shown
+    pst.write_bytes(b"-meeting\n-birthday\n")
+    run("import", pst, "--archive", "anna@x.test")
+    assert "SKIPPED  anna.pst, 2 times: It is an appointment." in run("imports", "show", "3").stdout
     assert told("imports", "show", "1")["files"][0]["found"] == 2
     assert "asked to stop" in run("imports", "stop", "2").stdout and archive.known[2].state == "stopped"
     assert "no such import" in run("imports", "show", "9", code=1).stderr
