@@ -1,9 +1,9 @@
 """The nursery: the process that reads imported files, each in a child of its own.
 
-``python -m appliance.imports.child`` takes orders (``imports.wire``) from a socket on descriptor 0. It loads what
-readers need, gives up files and network, and then only forks: a child adds limits to its memory and time, reads the
-one file that it was given, tells what it finds, and ends. It may crash, hang, or be taken over by a file that was made
-to do so: then it has that file and its socket, and nothing else.
+``python -m appliance.imports.child`` gives up files and network, takes orders (``imports.wire``) from a socket on
+descriptor 0, and only forks: a child adds limits to its memory and time, reads the one file that it was given, tells
+what it finds, and ends. It may crash, hang, or be taken over by a file that was made to do so: then it has that file
+and its socket, and nothing else.
 """
 
 from __future__ import annotations
@@ -43,7 +43,6 @@ def main() -> None:
     """Be the nursery until the parent closes the socket."""
     confine.die_with_parent()
     confine.undumpable()
-    formats.load()
     confine.limit(files=_FILES, file_size=_LARGEST_INNER_FILE)
     confine.restrict_filesystem(read=[*confine.code_folders("appliance"), *_LIBRARIES], write=())
     confine.forbid_network()
@@ -71,6 +70,8 @@ class _Nursery:
             _tell(self._orders, report)
 
     def _begin(self, order: Order, file: int, channel: int) -> Report:
+        # For all children, when the first of them is asked for: most boxes import once and never again.
+        formats.load()
         try:
             process = os.fork()
         except OSError as error:

@@ -100,6 +100,6 @@ def expected(format: Format) -> int | None:
 
 
 def load() -> None:
-    """Load all readers, before the process gives up what it takes to do so."""
+    """Load all readers, for a process that forks others to use them. Once they are loaded this does nothing."""
     for module in _MODULES:
         importlib.import_module(f"appliance.imports.{module}")

@@ -7,7 +7,7 @@ import random
 import signal
 import time
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 from appliance.mail.places import IMPORTS_MAILBOX
@@ -82,5 +82,9 @@ def _await_fetched(product: Product) -> None:
 
 
 def _octets(folder: Path) -> int:
+    octets = 0
     with os.scandir(folder) as entries:
-        return sum(entry.stat().st_size for entry in entries)
+        for entry in entries:
+            with suppress(FileNotFoundError):  # a new volume has got its name meanwhile
+                octets += entry.stat().st_size
+    return octets

@@ -22,6 +22,13 @@ def package() -> Path:
 
 
 @pytest.fixture(scope="session")
+def whole() -> None:
+    """What takes long and seldom changes is left to `make test-deb`."""
+    if not os.environ.get("MAILKEEP_BUILD_TWICE"):
+        pytest.skip("MAILKEEP_BUILD_TWICE is not set (`make test-deb` does)")
+
+
+@pytest.fixture(scope="session")
 def boots(tmp_path_factory: pytest.TempPathFactory) -> None:
     """A clean Debian boots on this machine, so that whatever does not is the package's fault; else a reason to skip."""
     if reason := roots.why_not() or machine.why_not():

@@ -188,6 +188,7 @@ def test_without_systemd_it_is_installed_used_upgraded_and_removed_as_well(bare_
         assert (bare_root / ARCHIVE / "keyring.json").exists()
 
 
+@pytest.mark.usefixtures("whole")
 def test_an_archive_of_the_release_before_is_migrated_by_the_upgrade(root: Path, package: Path) -> None:
     with booted(root, "mailkeep-migration", Box) as box:
         subprocess.run(["tar", "-xf", str(PREVIOUS), "-C", str(root / ARCHIVE.parent)], check=True, timeout=60)

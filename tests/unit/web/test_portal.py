@@ -16,6 +16,7 @@ from tests.unit.web.browse import ADMIN, AUDITOR, USER, Browser, signed_in, visi
 from tests.unit.web.directories_double import DirectoriesDouble
 from tests.unit.web.double import ArchiveDouble
 from tests.unit.web.folders_double import FoldersDouble
+from tests.unit.web.imports_double import WebImportsDouble
 from tests.unit.web.profiles_double import ProfilesDouble
 from tests.unit.web.replicas_double import ReplicasDouble
 
@@ -276,6 +277,6 @@ def test_the_double_answers_everything_that_the_client_can_ask() -> None:
     asked = {name for name in vars(ArchiveClient) if not name.startswith(("_", "pull_"))} - {"close"}
     doubles = (
         *(ArchiveDouble, ReplicasDouble, BoxDouble, AlarmsDouble, DirectoriesDouble, AccessDouble, ProfilesDouble),
-        FoldersDouble,
+        *(FoldersDouble, WebImportsDouble),
     )
     assert asked <= {name for double in doubles for name in vars(double)}
