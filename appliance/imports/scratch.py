@@ -7,7 +7,6 @@ a frame that was cut off by a crash is written again, and no nonce may meet two 
 
 from __future__ import annotations
 
-import io
 import os
 import struct
 from collections import OrderedDict
@@ -20,6 +19,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from appliance.errors import UsageError
 from appliance.files import Buffer, Files, write_all
 from appliance.imports.base import FileError
+from appliance.imports.positioned import Positioned
 
 FRAME: Final = 64 * 1024
 """Bytes of the file in a frame."""
@@ -91,33 +91,12 @@ class ScratchWriter:
         return nonce + self._cipher.encrypt(nonce, plain, _NUMBER.pack(number))
 
 
-class _Positioned(io.RawIOBase):
-    """A file that is read at a position of its own, whoever else reads from the descriptor."""
+class PlainFile(Positioned):
+    """A file as it is, open for reading as ``descriptor``, of ``size`` bytes, whoever else reads from it."""
 
     def __init__(self, descriptor: int, size: int) -> None:
+        super().__init__(size)
         self._descriptor = descriptor
-        self._size = size
-        self._position = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._position
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
-        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._size}[whence]
-        if base + offset < 0:
-            raise ValueError("a position before the beginning of a file")
-        self._position = base + offset
-        return self._position
-
-
-class PlainFile(_Positioned):
-    """A file as it is, open for reading as ``descriptor``, of ``size`` bytes."""
 
     def readinto(self, buffer: bytearray | memoryview, /) -> int:  # type: ignore[override]
         """As ``io.RawIOBase``."""
@@ -127,14 +106,15 @@ class PlainFile(_Positioned):
         return count
 
 
-class ScratchFile(_Positioned):
+class ScratchFile(Positioned):
     """A scratch file, open for reading as ``descriptor``; ``size`` is that of the file in it.
 
     Reading raises DamagedError for what is not what was written.
     """
 
     def __init__(self, descriptor: int, size: int, key: bytes) -> None:
-        super().__init__(descriptor, size)
+        super().__init__(size)
+        self._descriptor = descriptor
         self._cipher = AESGCM(key)
         self._held: OrderedDict[int, bytes] = OrderedDict()
         self._last = -1

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from typing import BinaryIO, Final, Protocol
 
 from appliance.imports.base import CHUNK, FileError, ItemError
+from appliance.imports.positioned import Positioned
 
 DEEPEST: Final = 3
 """Archives in each other."""
@@ -50,30 +51,13 @@ class Budget:
             )
 
 
-class Window(io.RawIOBase):
+class Window(Positioned):
     """A part of a file that can be read at any place."""
 
     def __init__(self, file: BinaryIO, start: int, size: int) -> None:
+        super().__init__(size)
         self._file = file
         self._start = start
-        self._size = size
-        self._position = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._position
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
-        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._size}[whence]
-        if base + offset < 0:
-            raise ValueError("a position before the beginning of a file")
-        self._position = base + offset
-        return self._position
 
     def readinto(self, buffer: bytearray | memoryview, /) -> int:  # type: ignore[override]
         wanted = min(len(buffer), max(0, self._size - self._position))
