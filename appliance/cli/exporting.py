@@ -5,11 +5,15 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from appliance.cli.following import follow
 from appliance.errors import UsageError
 from appliance.services import api
-from appliance.services.box import OwnBox, RunningBox
+from appliance.services.box import RunningBox
+
+if TYPE_CHECKING:
+    from appliance.services.own_box import OwnBox
 
 
 def export_one(box: RunningBox | OwnBox, id: str, *, report: bool, out: Path | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import click
 
@@ -10,7 +11,10 @@ from appliance.cli.output import errors_in_words, say, table, with_json
 from appliance.cli.state import State
 from appliance.errors import NotFoundError, UsageError
 from appliance.services import api
-from appliance.services.box import OwnBox, RunningBox
+from appliance.services.box import RunningBox
+
+if TYPE_CHECKING:
+    from appliance.services.own_box import OwnBox
 
 
 @click.command()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
@@ -14,8 +14,11 @@ from appliance.cli.output import errors_in_words, moment, say, table, with_json
 from appliance.cli.state import State
 from appliance.errors import UsageError
 from appliance.services import api
-from appliance.services.box import OwnBox, RunningBox
+from appliance.services.box import RunningBox
 from appliance.services.sizes import size
+
+if TYPE_CHECKING:
+    from appliance.services.own_box import OwnBox
 
 Decorated = Callable[..., Any]
 

@@ -13,44 +13,56 @@ from pathlib import Path
 import click
 
 from appliance import __version__
-from appliance.cli.alarms import alarms, health
-from appliance.cli.compacting import compact
-from appliance.cli.console import console
-from appliance.cli.directories import directory
-from appliance.cli.doctor import doctor
-from appliance.cli.folders import folder_id, folders
-from appliance.cli.importing import import_
-from appliance.cli.imports import imports
-from appliance.cli.keys import lock, slot, unlock
-from appliance.cli.mailboxes import mailbox
-from appliance.cli.notifying import metrics, notify, support_bundle
+from appliance.cli.lazy import LazyGroup
 from appliance.cli.output import errors_in_words, iso, moment, say, table, with_json
-from appliance.cli.profiles import profile
-from appliance.cli.proofs import proof, timestamp, verify
 from appliance.cli.recovery_key import require_same, show_recovery_key, type_back
-from appliance.cli.remotes import remote, replica, replicate
-from appliance.cli.restoring import restore
 from appliance.cli.searching import QueryCommand, search_pages
-from appliance.cli.service_key import service_key
-from appliance.cli.setup import setup
 from appliance.cli.state import State
-from appliance.cli.tls import tls
-from appliance.cli.unpacking import unpack
-from appliance.cli.users import user
 from appliance.errors import UnavailableError, UsageError
 from appliance.services import api
-from appliance.services.box import OwnBox, RunningBox
-from appliance.services.local import Idle
+from appliance.services.box import RunningBox
 from appliance.services.paths import Paths
-from appliance.services.setup.create import create
 from appliance.services.sizes import size
 from appliance.services.unlock import Secret
+
+_PLACES = {
+    "alarms": "appliance.cli.alarms:alarms",
+    "compact": "appliance.cli.compacting:compact",
+    "console": "appliance.cli.console:console",
+    "directory": "appliance.cli.directories:directory",
+    "doctor": "appliance.cli.doctor:doctor",
+    "folders": "appliance.cli.folders:folders",
+    "health": "appliance.cli.alarms:health",
+    "import": "appliance.cli.importing:import_",
+    "imports": "appliance.cli.imports:imports",
+    "lock": "appliance.cli.keys:lock",
+    "mailbox": "appliance.cli.mailboxes:mailbox",
+    "metrics": "appliance.cli.notifying:metrics",
+    "notify": "appliance.cli.notifying:notify",
+    "profile": "appliance.cli.profiles:profile",
+    "proof": "appliance.cli.proofs:proof",
+    "remote": "appliance.cli.remotes:remote",
+    "replica": "appliance.cli.remotes:replica",
+    "replicate": "appliance.cli.remotes:replicate",
+    "restore": "appliance.cli.restoring:restore",
+    "service-key": "appliance.cli.service_key:service_key",
+    "setup": "appliance.cli.setup:setup",
+    "slot": "appliance.cli.keys:slot",
+    "support-bundle": "appliance.cli.notifying:support_bundle",
+    "timestamp": "appliance.cli.proofs:timestamp",
+    "tls": "appliance.cli.tls:tls",
+    "unlock": "appliance.cli.keys:unlock",
+    "unpack": "appliance.cli.unpacking:unpack",
+    "user": "appliance.cli.users:user",
+    "verify": "appliance.cli.proofs:verify",
+}
+"""Commands in modules of their own, which are loaded when they are asked for."""
 
 DEFAULT_DATA = Path("/var/lib/mailkeep/archive")
 WAIT_PAUSE = 0.1
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=LazyGroup, places=_PLACES, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="mailkeep")
 @click.option(
     # Who may use the command line may not read the folder itself: the archiver answers.
@@ -76,6 +88,8 @@ def main(context: click.Context, data: Path, passphrase_stdin: bool) -> None:
 @errors_in_words
 def init(state: State, unattended: bool, hostname: str, as_json: bool) -> None:
     """Make a new archive and print its recovery key."""
+    from appliance.services.setup.create import create
+
     passphrase = None if unattended else state.secret.passphrase if state.secret else _new_passphrase()
     created = create(
         state.paths, passphrase=passphrase, keyfile=unattended, administrator=unattended, hostname=hostname
@@ -119,37 +133,6 @@ def serve(
     run(state.paths, state.secret, listen, allow_plain_swap=allow_plain_swap, as_json=as_json)
 
 
-main.add_command(mailbox)
-main.add_command(user)
-main.add_command(directory)
-main.add_command(profile)
-main.add_command(import_)
-main.add_command(imports)
-main.add_command(folders)
-main.add_command(lock)
-main.add_command(unlock)
-main.add_command(slot)
-main.add_command(doctor)
-main.add_command(alarms)
-main.add_command(health)
-main.add_command(notify)
-main.add_command(metrics)
-main.add_command(support_bundle)
-main.add_command(console)
-main.add_command(tls)
-main.add_command(verify)
-main.add_command(proof)
-main.add_command(timestamp)
-main.add_command(compact)
-main.add_command(restore)
-main.add_command(remote)
-main.add_command(replicate)
-main.add_command(replica)
-main.add_command(service_key)
-main.add_command(unpack)
-main.add_command(setup)
-
-
 @main.command(cls=QueryCommand)
 @click.argument("query")
 @click.option("--user", default="", help="See what this user sees.")
@@ -167,6 +150,8 @@ def search(
     as_json: bool,
 ) -> None:  # fmt: skip
     """Search all archives and the unassigned mail, or with --user one person's view. Audited. * finds everything."""
+    from appliance.cli.folders import folder_id
+
     with state.box() as box:
         kept = {"folder": folder_id(box, user, folder), "below": below} if folder else {}
         page = search_pages(
@@ -270,9 +255,9 @@ def wait_idle(state: State, timeout: float, as_json: bool) -> None:
     """Return when all accepted mail is searchable."""
     deadline = time.monotonic() + timeout
     with state.box() as box:
-        if isinstance(box, OwnBox):
+        if not isinstance(box, RunningBox):
             box.project()
-        while not (now := box.call("idle", Idle)).idle:
+        while not (now := box.call("idle", api.Idle)).idle:
             if time.monotonic() > deadline:
                 raise UnavailableError(f"{now.backlog} records are not searchable yet.")
             time.sleep(WAIT_PAUSE)

@@ -14,7 +14,7 @@ from appliance.cli.output import errors_in_words, moment, say, table, with_json
 from appliance.cli.state import State
 from appliance.errors import LockedError, UnavailableError, UsageError
 from appliance.services import api
-from appliance.services.box import OwnBox
+from appliance.services.box import RunningBox
 from appliance.services.jobs import Progress
 from appliance.services.verifying import Checked, verify_locked
 
@@ -110,7 +110,7 @@ def proof(state: State, id: str | None, report: bool, wait: bool, public_key: bo
 
 def _await_seal(box: Any, id: str) -> None:
     while not box.call("proof_state", api.ProofState, id=id).sealed:
-        if isinstance(box, OwnBox):
+        if not isinstance(box, RunningBox):
             raise UnavailableError(
                 "Nothing seals volumes while the archive is stopped. Start it with `mailkeep serve`."
             )

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
 
 from appliance.services import api
-from appliance.services.box import OwnBox, RunningBox
-from appliance.services.searching import MOST_HITS
+from appliance.services.box import RunningBox
+
+if TYPE_CHECKING:
+    from appliance.services.own_box import OwnBox
 
 
 class QueryCommand(click.Command):
@@ -46,7 +48,7 @@ def search_pages(box: RunningBox | OwnBox, *, offset: int, limit: int, **asked: 
             "local_search",
             api.SearchPage,
             offset=offset + len(hits),
-            limit=min(limit - len(hits), MOST_HITS),
+            limit=min(limit - len(hits), api.MOST_HITS),
             **asked,
         )
         page = page or found

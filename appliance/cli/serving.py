@@ -12,13 +12,12 @@ import click
 from appliance.cli.supervise import Listen, Supervisor
 from appliance.errors import UnavailableError, UsageError
 from appliance.services import api
-from appliance.services.archive import load_keyring
 from appliance.services.box import RunningBox
 from appliance.services.certificates import prepare
 from appliance.services.mailboxes import told_hostname
 from appliance.services.paths import Paths
 from appliance.services.swap import require_memory_stays
-from appliance.services.unlock import Secret
+from appliance.services.unlock import Secret, load_keyring
 
 LISTEN_SECONDS = 30.0
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -12,7 +13,10 @@ from appliance.cli.output import errors_in_words, moment, say, table, with_json
 from appliance.cli.state import State
 from appliance.errors import UsageError
 from appliance.services import api
-from appliance.services.box import OwnBox, RunningBox
+from appliance.services.box import RunningBox
+
+if TYPE_CHECKING:
+    from appliance.services.own_box import OwnBox
 
 
 @click.group()

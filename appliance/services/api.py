@@ -110,6 +110,17 @@ class Bucket(msgspec.Struct, frozen=True):
     query: str
 
 
+class Idle(msgspec.Struct, frozen=True):
+    """Whether all accepted mail is searchable, and how many records are not."""
+
+    idle: bool
+    backlog: int
+
+
+MOST_HITS = 500
+"""Hits on one page."""
+
+
 class SearchPage(msgspec.Struct, frozen=True):
     """One page of results. ``total`` is exact."""
 

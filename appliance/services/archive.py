@@ -20,7 +20,6 @@ from appliance.index import live
 from appliance.index.search import Index
 from appliance.ingest.owners import Owners
 from appliance.ingest.system_log import SystemLog
-from appliance.keys.keyring import Keyring
 from appliance.keys.management import KeyManagement
 from appliance.services.alarms.keeper import Alarms
 from appliance.services.backlog import Backlog
@@ -192,13 +191,6 @@ class Archive:
     def note(self, principal: Principal, action: str, what: str = "", reason: str = "") -> None:
         """Write an audit line for something that changes no setting."""
         self.record(principal, events.Noted(action=action, what=what, reason=reason))
-
-
-def load_keyring(paths: Paths) -> Keyring:
-    """The locked keyring of a data folder. Raises NotFoundError where there is no archive."""
-    if not paths.keyring.exists():
-        raise NotFoundError(f"There is no archive in {paths.data}. Make one with `mailkeep --data {paths.data} init`.")
-    return Keyring.load(paths.keyring)
 
 
 def _take(lock: Path) -> int:

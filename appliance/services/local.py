@@ -8,8 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import msgspec
-
 from appliance.errors import UsageError
 from appliance.services import api, folders, mailboxes, reading, searching, users
 from appliance.services.archive import Archive
@@ -19,13 +17,6 @@ from appliance.settings import events
 
 SMALLEST_LIMIT, LARGEST_LIMIT = 1024 * 1024, 2**31 - 1
 """Bytes of the largest message that can be set."""
-
-
-class Idle(msgspec.Struct, frozen=True):
-    """Whether all accepted mail is searchable, and how many records are not."""
-
-    idle: bool
-    backlog: int
 
 
 class LocalServices:
@@ -88,7 +79,7 @@ class LocalServices:
         archives = frozenset({users.find_user(self._archive, user)})
         return View(archives, archives)
 
-    def idle(self, _principal: Principal) -> Idle:
+    def idle(self, _principal: Principal) -> api.Idle:
         """Whether all accepted mail is searchable now."""
         catalogue = self._archive.catalogue
         # In this order: what is projected meanwhile is then waited for in the index, never overlooked.
@@ -96,7 +87,7 @@ class LocalServices:
         sequence = self._archive.indexed().sequence
         behind = log.waiting + max(catalogue.value("change") - sequence, 0)
         settings = int(self._archive.settings.directory_version() != catalogue.value("settings"))
-        return Idle(behind + settings == 0, behind + settings)
+        return api.Idle(behind + settings == 0, behind + settings)
 
     def create_user_from_mail(self, _principal: Principal, *, address: str) -> None:
         """A user for an address seen in mail, where the mailbox's rule wants one."""

@@ -18,7 +18,7 @@ from appliance.keys.agent_client import Agent
 from appliance.language import later
 from appliance.services import alarming, api
 from appliance.services.alarms.keeper import Alarms
-from appliance.services.archive import Archive, load_keyring
+from appliance.services.archive import Archive
 from appliance.services.calling import Service
 from appliance.services.dispatch import LONGEST_CLIENT
 from appliance.services.health import health
@@ -33,6 +33,7 @@ from appliance.services.principal import KEYHOLDER, Principal
 from appliance.services.reading import Download
 from appliance.services.replicator.asking import ask
 from appliance.services.replicator.history import Run
+from appliance.services.unlock import load_keyring
 from appliance.services.wire import Call
 from appliance.settings.store import metrics_token_in
 

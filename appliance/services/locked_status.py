@@ -13,7 +13,6 @@ from appliance.mail.places import IMPORTS_MAILBOX
 from appliance.services import alarming, api, replica_states
 from appliance.services.alarms.conditions import troubles
 from appliance.services.alarms.keeper import Alarms
-from appliance.services.archive import load_keyring
 from appliance.services.generations import Generations
 from appliance.services.observing import box_observed
 from appliance.services.paths import Paths
@@ -21,7 +20,7 @@ from appliance.services.replica_states import ReplicaStates
 from appliance.services.status import workers
 from appliance.services.tries import WrongTries
 from appliance.services.turned_away import TurnedAway
-from appliance.services.unlock import is_memory_locked, slot_kinds, unlocks_itself
+from appliance.services.unlock import is_memory_locked, load_keyring, slot_kinds, unlocks_itself
 from appliance.store.format import RecordType
 from appliance.store.reader import LogReader, RecordRef, VolumeInfo
 

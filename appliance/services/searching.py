@@ -17,9 +17,6 @@ from appliance.services.archive import Archive
 from appliance.services.auditing import note_look
 from appliance.services.principal import Principal, View
 
-MOST_HITS = 500
-"""Hits on one page."""
-
 
 def search(
     archive: Archive,
@@ -65,8 +62,8 @@ def search_view(
     """The search itself; who may ask for this view has been decided."""
     if sort not in ("date", "date-asc", "relevance"):
         raise UsageError("Results are sorted by date, date-asc or relevance.")
-    if offset < 0 or not 0 <= limit <= MOST_HITS:
-        raise UsageError(f"A page has up to {MOST_HITS} hits.")
+    if offset < 0 or not 0 <= limit <= api.MOST_HITS:
+        raise UsageError(f"A page has up to {api.MOST_HITS} hits.")
     started = time.perf_counter()
     chosen = folders.chosen(archive, view, folder=folder, below=below)
     node = asked_for(archive, query, chosen)

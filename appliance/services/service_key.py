@@ -14,8 +14,8 @@ from appliance.errors import DamageError, StorageError
 from appliance.files import FILES, Files, read_file, replace_file
 from appliance.keys.access import Keys
 from appliance.keys.agent_wire import SERVICE
-from appliance.services.archive import load_keyring
 from appliance.services.paths import Paths
+from appliance.services.unlock import load_keyring
 
 CREDENTIAL = "mailkeep-service"
 """Name of the systemd credential (systemd.exec(5), LoadCredentialEncrypted=)."""

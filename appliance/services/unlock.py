@@ -7,11 +7,10 @@ from pathlib import Path
 
 import msgspec
 
-from appliance.errors import LockedError, UnavailableError
+from appliance.errors import LockedError, NotFoundError, UnavailableError
 from appliance.keys.agent import CREDENTIAL
 from appliance.keys.agent_client import Agent, AgentKeys
-from appliance.keys.keyring import Unlocked
-from appliance.services.archive import load_keyring
+from appliance.keys.keyring import Keyring, Unlocked
 from appliance.services.paths import Paths
 
 
@@ -23,6 +22,13 @@ class Secret(msgspec.Struct, frozen=True, omit_defaults=True):
 
     def __repr__(self) -> str:
         return "Secret(…)"
+
+
+def load_keyring(paths: Paths) -> Keyring:
+    """The locked keyring of a data folder. Raises NotFoundError where there is no archive."""
+    if not paths.keyring.exists():
+        raise NotFoundError(f"There is no archive in {paths.data}. Make one with `mailkeep --data {paths.data} init`.")
+    return Keyring.load(paths.keyring)
 
 
 def unlock(paths: Paths, secret: Secret | None = None) -> Unlocked:

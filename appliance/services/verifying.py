@@ -12,13 +12,14 @@ from appliance.ingest.system_log import check_chain, entries
 from appliance.language import later
 from appliance.services import api
 from appliance.services.alarms.trouble import Figures, Trouble
-from appliance.services.archive import Archive, load_keyring
+from appliance.services.archive import Archive
 from appliance.services.jobs import Jobs, Progress
 from appliance.services.paths import Paths
 from appliance.services.principal import Principal
 from appliance.services.seals import SealFiles
 from appliance.services.timestamping import Stamps
 from appliance.services.timestamping import check as check_timestamps
+from appliance.services.unlock import load_keyring
 from appliance.store.refs import Finding
 from appliance.store.verify import Verifier, VerifyReport, verify
 

@@ -16,7 +16,6 @@ from pathlib import Path
 from appliance.errors import LockedError, MailkeepError, UnavailableError
 from appliance.mail.places import IMPORTS_MAILBOX
 from appliance.services import api
-from appliance.services.local import Idle
 from appliance.store.format import RecordType
 from appliance.store.reader import LogReader, RecordRef
 from tests.faults.arriving import OWNER, Arriving
@@ -63,16 +62,16 @@ def commands_hold(product: Product, *ledgers: Ledger) -> None:
 def await_idle(product: Product, seconds: float = IDLE_SECONDS) -> None:
     """Return when all accepted mail is searchable."""
     deadline = time.monotonic() + seconds
-    now: Idle | MailkeepError
-    while not (isinstance(now := _idle(product), Idle) and now.idle):
+    now: api.Idle | MailkeepError
+    while not (isinstance(now := _idle(product), api.Idle) and now.idle):
         assert time.monotonic() < deadline, f"{now}; serve said at last:\n{product.log_end()}"
         time.sleep(0.1)
 
 
-def _idle(product: Product) -> Idle | MailkeepError:
+def _idle(product: Product) -> api.Idle | MailkeepError:
     """How the product is; where its keys were taken away a moment ago it says so until it has them again."""
     try:
-        return product.call("idle", Idle)
+        return product.call("idle", api.Idle)
     except (LockedError, UnavailableError) as error:
         return error
 

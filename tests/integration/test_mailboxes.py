@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from appliance.services import api
-from appliance.services.local import Idle
 from tests.product import Product
 from tests.scratch import mail
 
@@ -52,7 +51,7 @@ def test_mail_finds_its_mailbox_and_sealed_mail_is_left_alone(tmp_path: Path) ->
             return next(one for one in found if one.id == sealed["id"])
 
         assert (counted().records, counted().sealed) == (3, True)
-        await_true(lambda: product.call("idle", Idle).idle)
+        await_true(lambda: product.call("idle", api.Idle).idle)
         assert product.call("local_search", api.SearchPage, query="unmistakable").total == 1
         now = product.call("status", api.Status)
         assert (now.records, now.sealed, now.projected, now.agrees) == (4, 3, 1, True)
